@@ -1,0 +1,240 @@
+//! The daemon: settings to a running server, and its end.
+
+use std::fs::File;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic_health::server::HealthReporter;
+
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::engine::backend::{OpenError, Source};
+use crate::engine::llama::{AdapterFile, ContextConfig, Files, LlamaSource};
+use crate::judge::Judge;
+use crate::models::{Bundle, FileState, Store, sha256_file};
+use crate::rpc::control::ControlRpc;
+use crate::rpc::judge::JudgeRpc;
+use crate::rpc::proto::control_service_server::ControlServiceServer;
+use crate::rpc::proto::judge_service_server::JudgeServiceServer;
+use crate::rpc::{health, proto};
+
+/// A daemon that listens and serves.
+pub struct App {
+    pub judge_addr: SocketAddr,
+    pub control_addr: SocketAddr,
+    judge: Arc<Judge>,
+    health: HealthReporter,
+    stop: CancellationToken,
+    servers: Vec<JoinHandle<Result<(), tonic::transport::Error>>>,
+    drain_timeout: Duration,
+    /// Held as long as the daemon lives.
+    _state: File,
+}
+
+impl App {
+    /// Starts the engine, which loads in the background, and listens.
+    pub async fn start(
+        config: &Config,
+        bundle: Bundle,
+        source: impl Source + 'static,
+    ) -> anyhow::Result<Self> {
+        let state = hold_state_dir(&config.state_dir)?;
+        let bundle = Arc::new(bundle);
+        let engine = Engine::start(source, Arc::clone(&bundle), config.engine)
+            .context("cannot start the engine's thread")?;
+        let judge = Arc::new(Judge::new(engine, config.policy.clone(), &bundle));
+        let listener = listen(config.listen).await?;
+        let control_listener = listen(config.control_listen).await?;
+        let (judge_addr, control_addr) = (listener.local_addr()?, control_listener.local_addr()?);
+        let (health, health_service) = tonic_health::server::health_reporter();
+        tokio::spawn(health::report(health.clone(), Arc::clone(&judge)));
+
+        let judge_service = JudgeServiceServer::new(JudgeRpc::new(Arc::clone(&judge)))
+            .max_decoding_message_size(config.max_message_bytes);
+        let control_service = ControlServiceServer::new(ControlRpc::new(Arc::clone(&judge)))
+            .max_decoding_message_size(config.max_message_bytes);
+        let stop = CancellationToken::new();
+        let mut servers = Vec::new();
+        let routes = server(config)
+            .add_service(health_service.clone())
+            .add_service(reflection()?)
+            .add_service(judge_service);
+        servers.push(tokio::spawn(routes.serve_with_incoming_shutdown(
+            TcpListenerStream::new(listener),
+            stop.clone().cancelled_owned(),
+        )));
+        let routes = server(config)
+            .add_service(health_service)
+            .add_service(reflection()?)
+            .add_service(control_service);
+        servers.push(tokio::spawn(routes.serve_with_incoming_shutdown(
+            TcpListenerStream::new(control_listener),
+            stop.clone().cancelled_owned(),
+        )));
+        tracing::info!(%judge_addr, %control_addr, mode = %judge.policy().mode, "listening");
+        Ok(Self {
+            judge_addr,
+            control_addr,
+            judge,
+            health,
+            stop,
+            servers,
+            drain_timeout: config.drain_timeout,
+            _state: state,
+        })
+    }
+
+    pub fn judge(&self) -> &Arc<Judge> {
+        &self.judge
+    }
+
+    /// Serves until `signal`, then drains.
+    pub async fn serve_until(self, signal: impl Future<Output = ()>) {
+        signal.await;
+        self.shut_down().await;
+    }
+
+    /// Refuses what is new, finishes what was accepted, within the limit.
+    pub async fn shut_down(self) {
+        tracing::info!(limit_seconds = self.drain_timeout.as_secs_f64(), "draining");
+        self.judge.drain();
+        health::report_draining(&self.health).await;
+        let deadline = tokio::time::Instant::now() + self.drain_timeout;
+        let drained = tokio::time::timeout_at(deadline, self.judge.drained()).await;
+        self.stop.cancel();
+        // Answers still have to reach their callers; a connection that does
+        // not end by itself is cut.
+        let grace = deadline.max(tokio::time::Instant::now() + LAST_WORDS);
+        let mut cut = false;
+        for mut server in self.servers {
+            if tokio::time::timeout_at(grace, &mut server).await.is_err() {
+                server.abort();
+                cut = true;
+            }
+        }
+        tracing::info!(in_time = drained.is_ok(), connections_cut = cut, "drained");
+    }
+}
+
+/// How long connections may take to close after the last answer.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+const HEADER_LIST_LIMIT: u32 = 16 * 1024;
+
+/// The model's files as the bundle pins them, out of the store.
+pub fn llama_source(config: &Config, bundle: &Bundle) -> LlamaSource {
+    let slots = config.engine.slots;
+    let longest = bundle.prompt.max_tokens as usize + bundle.answer.max_rationale_tokens as usize;
+    // Room for each slot's longest job and, once more, for the shared part.
+    let cells = (slots + 1) * (longest + ANSWER_EXTRA);
+    let context = ContextConfig {
+        cells: u32::try_from(cells).unwrap_or(u32::MAX),
+        batch: u32::try_from(config.engine.chunk).unwrap_or(u32::MAX),
+        sequences: u32::try_from(slots + 1).unwrap_or(u32::MAX),
+        threads: config.threads,
+    };
+    let store = Store::new(&config.model_dir);
+    let bundle = bundle.clone();
+    LlamaSource {
+        find: Box::new(move || find(&store, &bundle)),
+        context,
+    }
+}
+
+/// Tokens of an answer beside its sentence.
+const ANSWER_EXTRA: usize = 32;
+
+fn find(store: &Store, bundle: &Bundle) -> Result<Files, OpenError> {
+    let name = &bundle.name;
+    match store.state(&bundle.base) {
+        FileState::Present => {}
+        FileState::Missing | FileState::Partial { .. } => {
+            let path = store.path(&bundle.base);
+            return Err(OpenError::Missing(format!(
+                "`{}` is not there: run `judged pull {name}`",
+                path.display()
+            )));
+        }
+    }
+    let failed = |text: String| OpenError::Failed(text);
+    let base = store
+        .verified(&bundle.base, &mut |_| {})
+        .map_err(|error| failed(error.to_string()))?;
+    let adapter = match &bundle.adapter {
+        None => None,
+        Some(adapter) => {
+            let path = adapter.path.display();
+            let found = sha256_file(&adapter.path, &mut |_| {})
+                .map_err(|error| failed(format!("cannot read the adapter `{path}`: {error}")))?;
+            if found != adapter.sha256 {
+                let expected = &adapter.sha256;
+                return Err(failed(format!(
+                    "the adapter `{path}` has sha256 `{found}`, not `{expected}`"
+                )));
+            }
+            Some(AdapterFile {
+                path: adapter.path.clone(),
+                scale: adapter.scale,
+            })
+        }
+    };
+    Ok(Files { base, adapter })
+}
+
+fn server(config: &Config) -> Server {
+    Server::builder()
+        .http2_keepalive_interval(Some(config.keepalive))
+        .http2_keepalive_timeout(Some(config.keepalive))
+        .http2_max_header_list_size(HEADER_LIST_LIMIT)
+        .max_concurrent_streams(config.max_streams)
+        .tcp_nodelay(true)
+}
+
+fn reflection() -> anyhow::Result<
+    tonic_reflection::server::v1::ServerReflectionServer<
+        impl tonic_reflection::server::v1::ServerReflection,
+    >,
+> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .context("the proto's descriptors cannot be read")
+}
+
+async fn listen(addr: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(addr)
+        .await
+        .with_context(|| format!("cannot listen on `{addr}`"))
+}
+
+/// One daemon a state folder: two would write over each other.
+fn hold_state_dir(dir: &Path) -> anyhow::Result<File> {
+    std::fs::create_dir_all(dir)
+        .with_context(|| format!("cannot make the state folder `{}`", dir.display()))?;
+    let path = dir.join("judged.lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("cannot open `{}`", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => bail!(
+            "another daemon holds the state folder `{}`: give each its own with --state-dir",
+            dir.display()
+        ),
+        Err(std::fs::TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock `{}`", path.display()))
+        }
+    }
+}

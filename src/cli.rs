@@ -1,0 +1,115 @@
+//! The command line: one file a subcommand. Data goes to stdout, the rest to stderr.
+
+mod completions;
+mod doctor;
+mod judge;
+mod print;
+mod pull;
+mod serve;
+mod status;
+
+use std::io::IsTerminal;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+use crate::exit_code::{self, ExitCode};
+
+/// Decides whether an AI-written sales e-mail may be sent.
+///
+/// `judged serve` is the daemon: it runs a small language model behind gRPC,
+/// and answers SUPPRESS, ESCALATE, BLOCK, PENALISE or PASS with one sentence
+/// that says why. The other commands bring the model, ask the daemon, and
+/// tell how it is.
+#[derive(Debug, Parser)]
+#[command(version, after_help = exit_code::HELP, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// How log lines are written, on stderr.
+    #[arg(long, global = true, value_enum, default_value = "text", env = "JUDGED_LOG_FORMAT")]
+    log_format: LogFormat,
+
+    /// What is logged: a level, or a filter such as `judged=debug,llama-cpp-2=info`.
+    #[arg(long, global = true, value_name = "FILTER", default_value = "info", env = "JUDGED_LOG")]
+    log: String,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(Box<serve::ServeArgs>),
+    Judge(judge::JudgeArgs),
+    Pull(pull::PullArgs),
+    Doctor(doctor::DoctorArgs),
+    Status(status::StatusArgs),
+    Completions(completions::CompletionsArgs),
+}
+
+/// Reads the arguments of this process and does what they say.
+pub fn run() -> ExitCode {
+    let matches = match Cli::command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => {
+            let _ = error.print();
+            return match error.use_stderr() {
+                true => ExitCode::Usage,
+                false => ExitCode::Ok,
+            };
+        }
+    };
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::Usage;
+        }
+    };
+    if let Err(error) = start_log(&cli) {
+        eprintln!("error: `--log`: {error}");
+        return ExitCode::Usage;
+    }
+    let outcome = match cli.command {
+        Command::Serve(args) => serve::run(&args, matches.subcommand_matches("serve")),
+        Command::Judge(args) => judge::run(&args),
+        Command::Pull(args) => pull::run(args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Completions(args) => completions::run(&args),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::Failed
+    })
+}
+
+/// llama.cpp is loud: of its own lines only warnings are shown, unless asked for.
+fn start_log(cli: &Cli) -> Result<(), String> {
+    let filter = match cli.log.contains("llama-cpp-2") {
+        true => cli.log.clone(),
+        false => format!("{},llama-cpp-2=error", cli.log),
+    };
+    let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    match cli.log_format {
+        LogFormat::Text => log.try_init(),
+        LogFormat::Json => log.json().try_init(),
+    }
+    .map_err(|error| error.to_string())
+}
+
+/// A runtime for commands that ask a daemon.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+}

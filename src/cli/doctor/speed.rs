@@ -1,0 +1,82 @@
+//! How fast the model reads and writes here, and on the machines we know.
+
+use std::time::Instant;
+
+use crate::engine::backend::{Backend, DecodeError, Description, SequenceId, Span, Token};
+
+/// Tokens per second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Speed {
+    pub prefill: f64,
+    pub decode: f64,
+}
+
+const PREFILL_TOKENS: usize = 256;
+const DECODE_TOKENS: usize = 24;
+/// Below this share of what is expected something is wrong.
+const MUCH_SLOWER: f64 = 0.6;
+
+/// Of one thread, by CPU code, for the default base: `judged doctor --json`
+/// on two cores of an AMD EPYC of family 26 (Zen 5), with only the module
+/// named in JUDGED_BACKENDS_DIR, halved.
+const PER_THREAD: [(&str, Speed); 0] = [];
+
+impl Speed {
+    pub fn measure(backend: &mut dyn Backend) -> Result<Self, DecodeError> {
+        let sequence = SequenceId(0);
+        let text = tokens(backend, PREFILL_TOKENS);
+        let read = |backend: &mut dyn Backend| {
+            backend.release(sequence)?;
+            let started = Instant::now();
+            let mut start = 0;
+            for chunk in text.chunks(backend.capacity().batch) {
+                backend.decode(&[span(sequence, start, chunk)])?;
+                start += chunk.len();
+            }
+            Ok::<f64, DecodeError>(text.len() as f64 / started.elapsed().as_secs_f64())
+        };
+        // The first one also faults the weights in.
+        read(backend)?;
+        let prefill = read(backend)?;
+        let started = Instant::now();
+        for index in 0..DECODE_TOKENS {
+            let token = [text[index % text.len()]];
+            backend.decode(&[span(sequence, text.len() + index, &token)])?;
+        }
+        let decode = DECODE_TOKENS as f64 / started.elapsed().as_secs_f64();
+        Ok(Self { prefill, decode })
+    }
+
+    /// What such CPU code gives with as many threads; `None` where we have no figure.
+    pub fn expected(&self, description: &Description) -> Option<Self> {
+        let (_, one) = PER_THREAD
+            .iter()
+            .find(|(variant, _)| *variant == description.cpu_variant)?;
+        let threads = f64::from(description.threads);
+        Some(Self {
+            prefill: one.prefill * threads,
+            // Beyond a few threads decode waits for memory.
+            decode: one.decode * threads.min(4.0),
+        })
+    }
+
+    pub fn is_below(&self, expected: &Self) -> bool {
+        self.prefill < MUCH_SLOWER * expected.prefill || self.decode < MUCH_SLOWER * expected.decode
+    }
+}
+
+fn span(sequence: SequenceId, start: usize, tokens: &[Token]) -> Span<'_> {
+    Span {
+        sequence,
+        start,
+        tokens,
+        logits: true,
+    }
+}
+
+/// Ordinary text, as long as it is wanted.
+fn tokens(backend: &dyn Backend, count: usize) -> Vec<Token> {
+    let text = "We help growing companies find senior engineers in their own time zone. ";
+    let tokens = backend.tokenizer().tokenize(text.as_bytes());
+    tokens.into_iter().cycle().take(count).collect()
+}

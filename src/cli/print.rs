@@ -1,0 +1,131 @@
+//! Decisions and errors, for people and as JSON.
+
+use serde_json::{Value, json};
+
+use crate::client::ClientError;
+use crate::engine::backend::Device;
+use crate::verdict::{Decision, Label, ModelRevision};
+
+/// An error and its causes on stderr, with what to do where that is known.
+pub fn error_chain(error: &dyn std::error::Error) {
+    eprintln!("error: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprintln!("  caused by: {error}");
+        cause = error.source();
+    }
+}
+
+pub fn decision_text(name: Option<&str>, decision: &Decision) -> String {
+    let mut lines = Vec::new();
+    lines.extend(name.map(|name| format!("# {name}")));
+    let confidence = decision
+        .scores
+        .map(|scores| format!(" {:.3}", scores.probabilities[decision.label.index()]));
+    lines.push(format!(
+        "{}{}  {}  decided by {} in mode {}",
+        decision.label,
+        confidence.unwrap_or_default(),
+        decision.disposition,
+        decision.decided_by,
+        decision.mode,
+    ));
+    if !decision.rationale.is_empty() {
+        lines.push(format!("  rationale  {}", decision.rationale));
+    }
+    if !decision.rules.is_empty() {
+        lines.push(format!("  rules      {}", decision.rules.join(", ")));
+    }
+    if let Some(scores) = decision.scores {
+        let rows = Label::ALL.map(|label| {
+            let probability = scores.probabilities[label.index()];
+            format!("{label} {probability:.3}")
+        });
+        let mass = scores.legal_mass;
+        lines.push(format!("  scores     {}  (mass {mass:.3})", rows.join("  ")));
+    }
+    if let Some(reason) = &decision.degraded_reason {
+        lines.push(format!("  degraded   {reason}"));
+    }
+    let (usage, timings) = (decision.usage, decision.timings);
+    if decision.model.is_some() {
+        lines.push(format!(
+            "  tokens     {} in the prompt, {} of them cached, {} generated",
+            usage.prompt_tokens, usage.cached_tokens, usage.generated_tokens
+        ));
+    }
+    lines.push(format!(
+        "  seconds    queue {:.3}  prefill {:.3}  decode {:.3}  total {:.3}",
+        timings.queue.as_secs_f64(),
+        timings.prefill.as_secs_f64(),
+        timings.decode.as_secs_f64(),
+        timings.total.as_secs_f64(),
+    ));
+    lines.join("\n")
+}
+
+pub fn decision_json(name: Option<&str>, request_id: &str, decision: &Decision) -> Value {
+    let scores = decision.scores.map(|scores| {
+        let rows = Label::ALL.map(|label| {
+            let probability = scores.probabilities[label.index()];
+            (label.as_str().to_owned(), json!(probability))
+        });
+        Value::Object(rows.into_iter().collect())
+    });
+    json!({
+        "name": name,
+        "request_id": request_id,
+        "decision_id": decision.decision_id,
+        "label": decision.label.as_str(),
+        "rationale": decision.rationale,
+        "scores": scores,
+        "legal_mass": decision.scores.map(|scores| scores.legal_mass),
+        "disposition": decision.disposition.as_str(),
+        "decided_by": decision.decided_by.as_str(),
+        "mode": decision.mode.as_str(),
+        "degraded_reason": decision.degraded_reason,
+        "rules": decision.rules,
+        "model": decision.model.as_ref().map(revision),
+        "usage": {
+            "prompt_tokens": decision.usage.prompt_tokens,
+            "cached_tokens": decision.usage.cached_tokens,
+            "generated_tokens": decision.usage.generated_tokens,
+        },
+        "seconds": {
+            "queue": decision.timings.queue.as_secs_f64(),
+            "prefill": decision.timings.prefill.as_secs_f64(),
+            "decode": decision.timings.decode.as_secs_f64(),
+            "total": decision.timings.total.as_secs_f64(),
+        },
+    })
+}
+
+pub fn error_json(name: Option<&str>, request_id: &str, error: &ClientError) -> Value {
+    json!({
+        "name": name,
+        "request_id": request_id,
+        "error": error.to_string(),
+        "code": error.code(),
+        "reason": error.reason(),
+    })
+}
+
+pub fn revision(revision: &ModelRevision) -> Value {
+    json!({
+        "bundle": revision.bundle,
+        "base_sha256": revision.base_sha256,
+        "adapter_sha256": revision.adapter_sha256,
+        "adapter_scale": revision.adapter_scale,
+        "template_sha256": revision.template_sha256,
+    })
+}
+
+pub fn device(device: &Device) -> Value {
+    json!({
+        "name": device.name,
+        "description": device.description,
+        "kind": device.kind,
+        "memory_free_bytes": device.memory_free_bytes,
+        "memory_total_bytes": device.memory_total_bytes,
+    })
+}

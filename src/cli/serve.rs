@@ -1,0 +1,123 @@
+use std::path::PathBuf;
+
+use clap::{ArgMatches, Args};
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::print;
+use crate::app::{App, llama_source};
+use crate::config::{Config, Resolved, Settings};
+use crate::exit_code::ExitCode;
+use crate::models::Bundle;
+
+/// Run the daemon.
+///
+/// It listens at once and answers by rules until the model is loaded, or
+/// where there is none; `judged status --wait` returns when the model decides.
+/// SIGTERM and SIGINT drain it: what was accepted is finished, within
+/// --drain-timeout; a second signal ends it at once.
+///
+/// Every setting below is also an environment variable (shown beside it) and a
+/// key of the TOML file that --config names, such as `control_listen = "…"`. Flags go
+/// before the environment, the environment before the file.
+#[derive(Args, Debug)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    settings: Settings,
+
+    /// A TOML file of settings.
+    #[arg(long, value_name = "FILE", env = "JUDGED_CONFIG")]
+    config: Option<PathBuf>,
+
+    /// Print the settings that result, and where each comes from, and end.
+    #[arg(long)]
+    print_config: bool,
+
+    /// With --print-config: as JSON.
+    #[arg(long, requires = "print_config")]
+    json: bool,
+}
+
+pub fn run(args: &ServeArgs, matches: Option<&ArgMatches>) -> anyhow::Result<ExitCode> {
+    let usage = |error: &dyn std::error::Error| {
+        print::error_chain(error);
+        Ok(ExitCode::Usage)
+    };
+    let resolved = match args.settings.resolve(matches, args.config.as_deref()) {
+        Ok(resolved) => resolved,
+        Err(error) => return usage(&error),
+    };
+    if args.print_config {
+        print_config(&resolved, args.json);
+        return match Config::new(&resolved) {
+            Ok(_) => Ok(ExitCode::Ok),
+            Err(error) => usage(&error),
+        };
+    }
+    let config = match Config::new(&resolved) {
+        Ok(config) => config,
+        Err(error) => return usage(&error),
+    };
+    let bundle = match Bundle::find(&config.bundle, &Bundle::default_dirs()) {
+        Ok(bundle) => bundle,
+        Err(error) => return usage(&error),
+    };
+    // A C++ abort of llama.cpp would otherwise start a debugger for its trace.
+    set_no_backtrace();
+    tokio::runtime::Builder::new_multi_thread()
+        // The engine's threads need the cores; the edge needs little.
+        .worker_threads(2)
+        .enable_all()
+        .build()?
+        .block_on(serve(&config, bundle))
+}
+
+async fn serve(config: &Config, bundle: Bundle) -> anyhow::Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let source = llama_source(config, &bundle);
+    let app = App::start(config, bundle, source).await?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tokio::select! {
+        () = app.shut_down() => Ok(ExitCode::Ok),
+        _ = terminate.recv() => at_once(),
+        _ = interrupt.recv() => at_once(),
+    }
+}
+
+fn at_once() -> anyhow::Result<ExitCode> {
+    tracing::warn!("a second signal: ending at once");
+    Ok(ExitCode::Failed)
+}
+
+fn print_config(resolved: &Resolved, as_json: bool) {
+    if as_json {
+        let settings = resolved.iter().map(|(name, sourced)| {
+            let entry = json!({"value": sourced.value, "origin": sourced.origin.to_string()});
+            (name.clone(), entry)
+        });
+        let settings: serde_json::Map<_, _> = settings.collect();
+        println!("{}", serde_json::Value::Object(settings));
+        return;
+    }
+    let lines = resolved
+        .iter()
+        .map(|(name, sourced)| (format!("{name} = {}", sourced.value), &sourced.origin));
+    let lines: Vec<_> = lines.collect();
+    let width = lines.iter().map(|(line, _)| line.chars().count()).max();
+    for (line, origin) in &lines {
+        println!("{line:width$}  # {origin}", width = width.unwrap_or(0));
+    }
+}
+
+#[expect(
+    unsafe_code,
+    reason = "before any thread is started, the environment can be changed"
+)]
+fn set_no_backtrace() {
+    // SAFETY: `run` is called on the main thread before any other is started.
+    unsafe { std::env::set_var("GGML_NO_BACKTRACE", "1") };
+}

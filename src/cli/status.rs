@@ -1,0 +1,156 @@
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde_json::json;
+
+use super::print;
+use crate::client::{Client, ClientError, EngineState, Status};
+use crate::exit_code::ExitCode;
+
+/// Tell what serves, how well, and why not better.
+///
+/// Ends with 0 if requests are decided as the mode asks, with 5 if the daemon
+/// is degraded to its rules, with 3 if no daemon answers.
+#[derive(Args, Debug)]
+pub struct StatusArgs {
+    /// Where ControlService listens.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:50552", env = "JUDGED_CONTROL_ADDR")]
+    addr: String,
+
+    /// Wait until the model decides, at most so many seconds.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "120")]
+    wait: Option<u64>,
+
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &StatusArgs) -> anyhow::Result<ExitCode> {
+    let status = super::runtime()?.block_on(ask(args));
+    let status = match status {
+        Ok(status) => status,
+        Err(error) => {
+            print::error_chain(&error);
+            return Ok(error.exit_code());
+        }
+    };
+    if args.json {
+        println!("{}", to_json(&status));
+    } else {
+        print_text(&status);
+    }
+    Ok(match status.degraded_reason {
+        None => ExitCode::Ok,
+        Some(_) => ExitCode::Degraded,
+    })
+}
+
+async fn ask(args: &StatusArgs) -> Result<Status, ClientError> {
+    let end = Instant::now() + Duration::from_secs(args.wait.unwrap_or(0));
+    loop {
+        let answer = match Client::connect(&args.addr).await {
+            Ok(mut client) => client.status().await,
+            Err(error) => Err(error),
+        };
+        let settled = match &answer {
+            Ok(status) => {
+                status.degraded_reason.is_none() || status.engine_state == EngineState::Failed
+            }
+            Err(_) => false,
+        };
+        if settled || Instant::now() >= end {
+            return answer;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+fn print_text(status: &Status) {
+    println!("judged {}  mode {}", status.version, status.mode);
+    println!("engine    {}", status.engine_state.as_str());
+    if let Some(reason) = &status.degraded_reason {
+        println!("degraded  {reason}");
+    }
+    if status.draining {
+        println!("draining  yes");
+    }
+    if let Some(model) = &status.model {
+        println!("bundle    {}", model.bundle);
+        println!("base      sha256 {}", model.base_sha256);
+        let adapter = model.adapter_sha256.as_deref();
+        println!("adapter   {}", adapter.unwrap_or("none"));
+    }
+    if let Some(engine) = &status.engine {
+        println!("runtime   {}", engine.runtime);
+        println!(
+            "cpu       {}, {} threads",
+            engine.cpu_variant, engine.threads
+        );
+        for device in &engine.devices {
+            println!("device    {} ({}): {}", device.name, device.kind, device.description);
+        }
+        println!(
+            "context   {} cells, {} slots, {} prompt tokens shared, loaded in {:.1} s",
+            engine.context_cells,
+            engine.slots,
+            engine.shared_prefix_tokens,
+            engine.load_time.as_secs_f64()
+        );
+    }
+    println!(
+        "queue     {} of {} waiting, {} running",
+        status.queue_depth, status.queue_limit, status.running
+    );
+    println!(
+        "decided   {} by the model, {} by rules, {} refused, {} abandoned",
+        status.decisions_by_model,
+        status.decisions_by_rules,
+        status.refused,
+        status.abandoned
+    );
+    println!(
+        "tokens    {} prefilled in {:.1} s, {} spared by the cache, {} decoded in {:.1} s",
+        status.prefill_tokens,
+        status.prefill_time.as_secs_f64(),
+        status.cached_tokens,
+        status.decode_tokens,
+        status.decode_time.as_secs_f64()
+    );
+    println!("uptime    {:.0} s", status.uptime.as_secs_f64());
+}
+
+fn to_json(status: &Status) -> serde_json::Value {
+    json!({
+        "version": status.version,
+        "mode": status.mode.as_str(),
+        "engine_state": status.engine_state.as_str(),
+        "degraded_reason": status.degraded_reason,
+        "draining": status.draining,
+        "model": status.model.as_ref().map(print::revision),
+        "engine": status.engine.as_ref().map(|engine| json!({
+            "runtime": engine.runtime,
+            "cpu_variant": engine.cpu_variant,
+            "threads": engine.threads,
+            "adapter": engine.adapter,
+            "context_cells": engine.context_cells,
+            "slots": engine.slots,
+            "shared_prefix_tokens": engine.shared_prefix_tokens,
+            "load_seconds": engine.load_time.as_secs_f64(),
+            "devices": engine.devices.iter().map(print::device).collect::<Vec<_>>(),
+        })),
+        "queue_depth": status.queue_depth,
+        "queue_limit": status.queue_limit,
+        "running": status.running,
+        "uptime_seconds": status.uptime.as_secs_f64(),
+        "decisions_by_model": status.decisions_by_model,
+        "decisions_by_rules": status.decisions_by_rules,
+        "refused": status.refused,
+        "abandoned": status.abandoned,
+        "prefill_tokens": status.prefill_tokens,
+        "prefill_seconds": status.prefill_time.as_secs_f64(),
+        "cached_tokens": status.cached_tokens,
+        "decode_tokens": status.decode_tokens,
+        "decode_seconds": status.decode_time.as_secs_f64(),
+    })
+}

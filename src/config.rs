@@ -1,0 +1,479 @@
+//! Settings: each is a flag of `judged serve`, an environment variable and a
+//! key of one TOML file, in this order of precedence, and has a default.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{ArgMatches, Args, ValueEnum, parser::ValueSource};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::engine;
+use crate::engine::llama::{MAX_SEQUENCES, available_threads};
+use crate::judge::{Dispositions, Policy};
+use crate::models::Store;
+use crate::rules::Rule;
+use crate::verdict::{Disposition, Label, Mode};
+
+/// The settings as they are written: all of them optional, all of them here.
+#[derive(Args, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Where JudgeService listens.
+    #[arg(long, value_name = "ADDR", env = "JUDGED_LISTEN")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
+
+    /// Where ControlService listens: for operators only.
+    #[arg(long, value_name = "ADDR", env = "JUDGED_CONTROL_LISTEN")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control_listen: Option<SocketAddr>,
+
+    /// Allow to listen beyond this machine, where anyone who reaches the port
+    /// may ask: there is no TLS and no authentication yet.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", env = "JUDGED_ALLOW_PUBLIC_PLAINTEXT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_public_plaintext: Option<bool>,
+
+    /// The model bundle: a name, or the path of a manifest.
+    #[arg(long, value_name = "NAME", env = "JUDGED_BUNDLE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<String>,
+
+    /// The store of model files, which `judged pull` fills.
+    #[arg(long, value_name = "DIR", env = "JUDGED_MODEL_DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_dir: Option<PathBuf>,
+
+    /// What the daemon keeps; one daemon holds it at a time.
+    #[arg(long, value_name = "DIR", env = "JUDGED_STATE_DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_dir: Option<PathBuf>,
+
+    /// Who decides: the model after the hard rules (enforce), the rules with
+    /// the model only logged (shadow), or the rules alone (rules-only).
+    #[arg(long, value_name = "MODE", value_enum, env = "JUDGED_MODE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<ModeName>,
+
+    /// Rules that decide alone, before the model is asked; `none` for no rule.
+    #[arg(long, value_name = "1,2,3", env = "JUDGED_HARD_RULES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hard_rules: Option<String>,
+
+    /// What each label means, where it is not the default, such as
+    /// `PENALISE=DISPATCH,ESCALATE=DO_NOT_SEND`.
+    #[arg(long, value_name = "LABEL=DISPOSITION,…", env = "JUDGED_DISPOSITIONS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dispositions: Option<String>,
+
+    /// What a PASS means that comes from the rules alone.
+    #[arg(long, value_name = "DISPOSITION", env = "JUDGED_RULES_PASS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rules_pass: Option<String>,
+
+    /// Threads of the model; 0 means as many as the affinity mask and the
+    /// cgroup's quota let run.
+    #[arg(long, value_name = "N", env = "JUDGED_THREADS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<u32>,
+
+    /// Requests that the model works on at the same time.
+    #[arg(long, value_name = "N", env = "JUDGED_SLOTS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slots: Option<u32>,
+
+    /// Requests that wait for a slot; one more is refused.
+    #[arg(long, value_name = "N", env = "JUDGED_QUEUE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<u32>,
+
+    /// Prompt tokens evaluated in one step: deadlines and cancellation take
+    /// effect between steps.
+    #[arg(long, value_name = "TOKENS", env = "JUDGED_PREFILL_CHUNK")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefill_chunk: Option<u32>,
+
+    /// The longest a request may take, whatever deadline its caller set.
+    #[arg(long, value_name = "SECONDS", env = "JUDGED_MAX_DEADLINE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_deadline: Option<f64>,
+
+    /// The engine is stuck when it shows no sign of life for so long.
+    #[arg(long, value_name = "SECONDS", env = "JUDGED_STUCK_AFTER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stuck_after: Option<f64>,
+
+    /// On SIGTERM or SIGINT, how long accepted requests may still take.
+    #[arg(long, value_name = "SECONDS", env = "JUDGED_DRAIN_TIMEOUT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain_timeout: Option<f64>,
+
+    /// The largest message that is read, in bytes.
+    #[arg(long, value_name = "BYTES", env = "JUDGED_MAX_MESSAGE_BYTES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_message_bytes: Option<u32>,
+
+    /// Streams that one connection may have open.
+    #[arg(long, value_name = "N", env = "JUDGED_MAX_STREAMS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_streams: Option<u32>,
+
+    /// Idle connections are asked for a sign of life this often.
+    #[arg(long, value_name = "SECONDS", env = "JUDGED_KEEPALIVE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keepalive: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum ModeName {
+    Enforce,
+    Shadow,
+    RulesOnly,
+}
+
+/// The settings, read and checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub control_listen: SocketAddr,
+    pub bundle: String,
+    pub model_dir: PathBuf,
+    pub state_dir: PathBuf,
+    pub policy: Policy,
+    pub engine: engine::Config,
+    pub threads: u32,
+    pub drain_timeout: Duration,
+    pub max_message_bytes: usize,
+    pub max_streams: u32,
+    pub keepalive: Duration,
+}
+
+/// A setting's value, and who gave it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sourced {
+    pub value: Value,
+    pub origin: Origin,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Default,
+    File(PathBuf),
+    Environment,
+    Flag,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Default => f.write_str("default"),
+            Origin::File(path) => write!(f, "file {}", path.display()),
+            Origin::Environment => f.write_str("environment"),
+            Origin::Flag => f.write_str("flag"),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read the settings file `{}`", path.display())]
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("settings file `{}`: {message}", path.display())]
+    Syntax { path: PathBuf, message: String },
+    #[error("the settings cannot be used:\n{}", list(.0))]
+    Invalid(Vec<String>),
+}
+
+/// All settings by name, with their origins.
+pub type Resolved = BTreeMap<String, Sourced>;
+
+impl Settings {
+    /// What holds where nobody says anything.
+    pub fn defaults() -> Self {
+        Self {
+            listen: Some(SocketAddr::from(([127, 0, 0, 1], 50551))),
+            control_listen: Some(SocketAddr::from(([127, 0, 0, 1], 50552))),
+            allow_public_plaintext: Some(false),
+            bundle: Some("tenacious-judge".to_owned()),
+            model_dir: Store::default_dir(),
+            state_dir: default_state_dir(),
+            mode: Some(ModeName::Enforce),
+            hard_rules: Some("1,2,3".to_owned()),
+            dispositions: Some(String::new()),
+            rules_pass: Some(Disposition::HoldForReview.as_str().to_owned()),
+            threads: Some(0),
+            slots: Some(4),
+            queue: Some(64),
+            prefill_chunk: Some(256),
+            max_deadline: Some(120.0),
+            stuck_after: Some(60.0),
+            drain_timeout: Some(20.0),
+            max_message_bytes: Some(1 << 20),
+            max_streams: Some(256),
+            keepalive: Some(30.0),
+        }
+    }
+
+    /// Puts the flags and environment over the file over the defaults.
+    pub fn resolve(
+        &self,
+        matches: Option<&ArgMatches>,
+        file: Option<&Path>,
+    ) -> Result<Resolved, ConfigError> {
+        let mut resolved = Resolved::new();
+        let mut put = |settings: &Settings, origin: &dyn Fn(&str) -> Origin| {
+            for (name, value) in settings.to_map() {
+                let origin = origin(&name);
+                resolved.insert(name, Sourced { value, origin });
+            }
+        };
+        put(&Settings::defaults(), &|_| Origin::Default);
+        if let Some(path) = file {
+            put(&read(path)?, &|_| Origin::File(path.to_owned()));
+        }
+        put(self, &|name| {
+            match matches.and_then(|matches| matches.value_source(name)) {
+                Some(ValueSource::EnvVariable) => Origin::Environment,
+                _ => Origin::Flag,
+            }
+        });
+        Ok(resolved)
+    }
+
+    fn to_map(&self) -> Map<String, Value> {
+        match serde_json::to_value(self) {
+            Ok(Value::Object(map)) => map,
+            _ => Map::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Checks the settings, and reports all that is wrong together.
+    pub fn new(resolved: &Resolved) -> Result<Self, ConfigError> {
+        let map: Map<String, Value> = resolved
+            .iter()
+            .map(|(name, sourced)| (name.clone(), sourced.value.clone()))
+            .collect();
+        let settings: Settings = serde_json::from_value(Value::Object(map))
+            .map_err(|error| ConfigError::Invalid(vec![error.to_string()]))?;
+        let mut checks = Checks {
+            resolved,
+            problems: Vec::new(),
+        };
+        let config = checks.config(settings);
+        match config {
+            Some(config) if checks.problems.is_empty() => Ok(config),
+            _ => Err(ConfigError::Invalid(checks.problems)),
+        }
+    }
+}
+
+/// Gathers problems, each with the setting's name and origin.
+struct Checks<'r> {
+    resolved: &'r Resolved,
+    problems: Vec<String>,
+}
+
+impl Checks<'_> {
+    fn config(&mut self, settings: Settings) -> Option<Config> {
+        let mode = match self.given("mode", settings.mode) {
+            Some(ModeName::Enforce) => Mode::Enforce,
+            Some(ModeName::Shadow) => Mode::Shadow,
+            Some(ModeName::RulesOnly) | None => Mode::RulesOnly,
+        };
+        let hard_rules = self.hard_rules(settings.hard_rules.as_deref());
+        let dispositions = self.dispositions(settings.dispositions.as_deref());
+        let rules_pass = settings.rules_pass.unwrap_or_default();
+        let rules_pass = self.disposition("rules_pass", &rules_pass);
+        let slots = self.within("slots", settings.slots, 1, MAX_SEQUENCES - 1);
+        let queue = self.within("queue", settings.queue, 1, 100_000);
+        let chunk = self.within("prefill_chunk", settings.prefill_chunk, 16, 4096);
+        let threads = self.within("threads", settings.threads, 0, 512);
+        let max_deadline = self.seconds("max_deadline", settings.max_deadline, 0.1);
+        let stuck_after = self.seconds("stuck_after", settings.stuck_after, 0.1);
+        let drain_timeout = self.seconds("drain_timeout", settings.drain_timeout, 0.0);
+        let keepalive = self.seconds("keepalive", settings.keepalive, 1.0);
+        let max_message_bytes = self.within(
+            "max_message_bytes",
+            settings.max_message_bytes,
+            1024,
+            64 << 20,
+        );
+        let max_streams = self.within("max_streams", settings.max_streams, 1, 100_000);
+        let public = settings.allow_public_plaintext.unwrap_or(false);
+        let listen = self.address("listen", settings.listen, public);
+        let control_listen = self.address("control_listen", settings.control_listen, public);
+        Some(Config {
+            listen: listen?,
+            control_listen: control_listen?,
+            bundle: self.given("bundle", settings.bundle)?,
+            model_dir: self.given("model_dir", settings.model_dir)?,
+            state_dir: self.given("state_dir", settings.state_dir)?,
+            policy: Policy {
+                mode,
+                hard_rules,
+                dispositions,
+                rules_pass: rules_pass?,
+                max_deadline: max_deadline?,
+                recent_limit: RECENT_LIMIT,
+                recent_time: RECENT_TIME,
+            },
+            engine: engine::Config {
+                slots: slots? as usize,
+                queue: queue? as usize,
+                chunk: chunk? as usize,
+                stuck_after: stuck_after?,
+                ..engine::Config::default()
+            },
+            threads: match threads? {
+                0 => available_threads(),
+                threads => threads,
+            },
+            drain_timeout: drain_timeout?,
+            max_message_bytes: max_message_bytes? as usize,
+            max_streams: max_streams?,
+            keepalive: keepalive?,
+        })
+    }
+
+    fn problem(&mut self, name: &str, what: impl fmt::Display) {
+        let origin = self
+            .resolved
+            .get(name)
+            .map(|sourced| format!(" ({})", sourced.origin))
+            .unwrap_or_default();
+        self.problems.push(format!("`{name}`{origin}: {what}"));
+    }
+
+    fn given<T>(&mut self, name: &str, value: Option<T>) -> Option<T> {
+        if value.is_none() {
+            self.problem(name, "has no value and this system gives no default");
+        }
+        value
+    }
+
+    fn within(&mut self, name: &str, value: Option<u32>, least: u32, most: u32) -> Option<u32> {
+        let value = self.given(name, value)?;
+        if (least..=most).contains(&value) {
+            return Some(value);
+        }
+        self.problem(name, format!("`{value}` is not between {least} and {most}"));
+        None
+    }
+
+    fn seconds(&mut self, name: &str, value: Option<f64>, least: f64) -> Option<Duration> {
+        let value = self.given(name, value)?;
+        if value >= least && value <= MOST_SECONDS {
+            return Some(Duration::from_secs_f64(value));
+        }
+        let range = format!("`{value}` is not between {least} and {MOST_SECONDS} seconds");
+        self.problem(name, range);
+        None
+    }
+
+    fn address(
+        &mut self,
+        name: &str,
+        value: Option<SocketAddr>,
+        public: bool,
+    ) -> Option<SocketAddr> {
+        let value = self.given(name, value)?;
+        if value.ip().is_loopback() || public {
+            return Some(value);
+        }
+        self.problem(
+            name,
+            format!(
+                "`{value}` is not on the loopback, where anyone who reaches it may ask: \
+                 set `allow_public_plaintext` if that is meant"
+            ),
+        );
+        None
+    }
+
+    fn hard_rules(&mut self, text: Option<&str>) -> Vec<Rule> {
+        let text = text.unwrap_or_default().trim();
+        if text.eq_ignore_ascii_case("none") {
+            return Vec::new();
+        }
+        let mut rules = Vec::new();
+        for number in text.split(',').map(str::trim) {
+            let rule = Rule::ALL
+                .into_iter()
+                .find(|rule| rule.number().to_string() == number);
+            match rule {
+                Some(rule) => rules.push(rule),
+                None => self.problem("hard_rules", format!("`{number}` is none of 1, 2, 3")),
+            }
+        }
+        rules.sort_unstable();
+        rules.dedup();
+        rules
+    }
+
+    fn dispositions(&mut self, text: Option<&str>) -> Dispositions {
+        let mut table = Dispositions::default();
+        let pairs = text.unwrap_or_default().split(',').map(str::trim);
+        for pair in pairs.filter(|pair| !pair.is_empty()) {
+            let Some((label, disposition)) = pair.split_once('=') else {
+                self.problem("dispositions", format!("`{pair}` is not LABEL=DISPOSITION"));
+                continue;
+            };
+            let disposition = self.disposition("dispositions", disposition.trim());
+            match (label.trim().parse::<Label>(), disposition) {
+                (Ok(label), Some(disposition)) => table.set(label, disposition),
+                (Err(error), _) => self.problem("dispositions", error),
+                (Ok(_), None) => {}
+            }
+        }
+        table
+    }
+
+    fn disposition(&mut self, name: &str, text: &str) -> Option<Disposition> {
+        match text.parse() {
+            Ok(disposition) => Some(disposition),
+            Err(error) => {
+                self.problem(name, error);
+                None
+            }
+        }
+    }
+}
+
+/// A week: longer than any sensible limit, short enough for every clock.
+const MOST_SECONDS: f64 = 604_800.0;
+const RECENT_LIMIT: u64 = 10_000;
+const RECENT_TIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn read(path: &Path) -> Result<Settings, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    toml::from_str(&text).map_err(|error| ConfigError::Syntax {
+        path: path.to_owned(),
+        message: error.to_string(),
+    })
+}
+
+fn default_state_dir() -> Option<PathBuf> {
+    let dirs = directories::ProjectDirs::from("", "", "judged")?;
+    Some(dirs.state_dir().unwrap_or(dirs.data_dir()).to_owned())
+}
+
+fn list(problems: &[String]) -> String {
+    let lines: Vec<String> = problems
+        .iter()
+        .map(|problem| format!("  - {problem}"))
+        .collect();
+    lines.join("\n")
+}

@@ -1,0 +1,142 @@
+//! What the caller knows of the prospect: one JSON object, read strictly so that no two readers of
+//! the same text see two contexts.
+
+mod python_json;
+mod strict;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::channel::Channel;
+
+pub use strict::MAX_DEPTH;
+pub use words::{channel_named, squash};
+
+/// The field whose own fields count as the context's: real data hides flags and channels there.
+const SIGNALS: &str = "available_signals";
+
+/// A parsed JSON object. Keys keep their order, and numbers their text but for `1e5`, now `1e+5`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Context {
+    /// Always an object.
+    object: Value,
+}
+
+impl Context {
+    /// Reads an object. An empty text is an error: who knows nothing writes `{}`.
+    ///
+    /// The length of the text is the caller's to limit.
+    pub fn parse(text: &str) -> Result<Context, ContextError> {
+        let object: Value = serde_json::from_str(text).map_err(ContextError::Syntax)?;
+        strict::check(text)?;
+        match kind(&object) {
+            "object" => Ok(Context { object }),
+            found => Err(ContextError::NotAnObject { found }),
+        }
+    }
+
+    /// The value at keys joined by dots, as in `available_signals.intended_channel`.
+    pub fn get(&self, path: &str) -> Option<&Value> {
+        path.split('.')
+            .try_fold(&self.object, |value, key| value.get(key))
+    }
+
+    /// The fields at the top, then those of `available_signals`. Nothing deeper: there the values
+    /// speak of other people and of other threads.
+    pub fn fields(&self) -> impl Iterator<Item = Field<'_>> {
+        let top = Field::all_of(None, Some(&self.object));
+        top.chain(Field::all_of(Some(SIGNALS), self.object.get(SIGNALS)))
+    }
+
+    /// The channel that the context names; `None` too where it names one that we do not know.
+    pub fn intended_channel(&self) -> Option<Channel> {
+        [
+            "intended_channel",
+            "channel",
+            "available_signals.intended_channel",
+        ]
+        .into_iter()
+        .find_map(|path| self.get(path)?.as_str())
+        .and_then(channel_named)
+    }
+
+    /// One line without spaces, non-ASCII kept.
+    pub fn to_compact(&self) -> String {
+        self.object.to_string()
+    }
+
+    /// Byte for byte what Python's `json.dumps(json.loads(text), indent=2)` gives.
+    pub fn to_indented(&self) -> String {
+        python_json::indented(&self.object)
+    }
+}
+
+/// A key, its value, and where they stand.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Field<'a> {
+    pub parent: Option<&'static str>,
+    pub name: &'a str,
+    pub value: &'a Value,
+}
+
+impl<'a> Field<'a> {
+    /// As [`Context::get`] reads it.
+    pub fn path(&self) -> String {
+        match self.parent {
+            Some(parent) => format!("{parent}.{}", self.name),
+            None => self.name.to_owned(),
+        }
+    }
+
+    fn all_of(
+        parent: Option<&'static str>,
+        object: Option<&'a Value>,
+    ) -> impl Iterator<Item = Field<'a>> {
+        let fields = object.and_then(Value::as_object).into_iter().flatten();
+        fields.map(move |(name, value)| Field {
+            parent,
+            name,
+            value,
+        })
+    }
+}
+
+/// Why a text is no context.
+#[derive(Debug, Error)]
+pub enum ContextError {
+    /// Its message names line and column.
+    #[error("not valid JSON: {0}")]
+    Syntax(serde_json::Error),
+    #[error("expected a JSON object, found `{found}`")]
+    NotAnObject { found: &'static str },
+    #[error("nested deeper than {MAX_DEPTH} levels at line {line} column {column}")]
+    TooDeep { line: usize, column: usize },
+    /// Readers disagree on which of the two values counts.
+    #[error("key `{key}` stands twice in one object, at line {line} column {column}")]
+    DuplicateKey {
+        key: String,
+        line: usize,
+        column: usize,
+    },
+    /// A key by which `serde_json` marks its own numbers: it would read the object as one.
+    #[error("key `{key}` is reserved, at line {line} column {column}")]
+    ReservedKey {
+        key: String,
+        line: usize,
+        column: usize,
+    },
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}

@@ -1,0 +1,107 @@
+//! What `serde_json` lets pass and we do not: keys given twice, and deep nesting.
+
+use std::collections::HashSet;
+
+use super::ContextError;
+
+/// The levels of nesting that a context may have, its own object counted.
+pub const MAX_DEPTH: usize = 32;
+
+/// `serde_json` names its numbers so where they keep their text.
+const RESERVED: &str = "$serde_json::private::";
+
+/// Longer keys are cut in messages.
+const KEY_CHARS: usize = 60;
+
+/// Checks a text that `serde_json` has read.
+///
+/// It scans the text rather than visiting the document, since to a visitor a number that keeps its
+/// text looks like an object with a reserved key.
+pub fn check(text: &str) -> Result<(), ContextError> {
+    let bytes = text.as_bytes();
+    let mut open: Vec<HashSet<String>> = Vec::new();
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'{' | b'[' => {
+                open.push(HashSet::new());
+                if open.len() > MAX_DEPTH {
+                    let (line, column) = position(bytes, at);
+                    return Err(ContextError::TooDeep { line, column });
+                }
+            }
+            b'}' | b']' => {
+                open.pop();
+            }
+            b'"' => {
+                let end = string_end(bytes, at);
+                if is_key(bytes, end) {
+                    let raw = text.get(at..end).unwrap_or_default();
+                    let key: String = serde_json::from_str(raw).map_err(ContextError::Syntax)?;
+                    check_key(key, open.last_mut(), || position(bytes, at))?;
+                }
+                at = end;
+                continue;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    Ok(())
+}
+
+fn check_key(
+    key: String,
+    seen: Option<&mut HashSet<String>>,
+    position: impl Fn() -> (usize, usize),
+) -> Result<(), ContextError> {
+    if key.starts_with(RESERVED) {
+        let (line, column) = position();
+        let key = shown(&key);
+        return Err(ContextError::ReservedKey { key, line, column });
+    }
+    if let Some(seen) = seen {
+        if seen.contains(&key) {
+            let (line, column) = position();
+            let key = shown(&key);
+            return Err(ContextError::DuplicateKey { key, line, column });
+        }
+        seen.insert(key);
+    }
+    Ok(())
+}
+
+/// The index after the closing quote of the string that opens at `start`.
+fn string_end(bytes: &[u8], start: usize) -> usize {
+    let mut at = start + 1;
+    loop {
+        match bytes.get(at) {
+            Some(b'\\') => at += 2,
+            Some(b'"') => return at + 1,
+            Some(_) => at += 1,
+            None => return bytes.len(),
+        }
+    }
+}
+
+/// In valid JSON only a key is followed by a colon.
+fn is_key(bytes: &[u8], end: usize) -> bool {
+    let rest = bytes.get(end..).unwrap_or_default();
+    rest.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b':')
+}
+
+/// Line and column, from 1; the column counts bytes, as `serde_json`'s does.
+fn position(bytes: &[u8], at: usize) -> (usize, usize) {
+    let before = bytes.get(..at).unwrap_or_default();
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let line_start = before.iter().rposition(|byte| *byte == b'\n');
+    (line, at + 1 - line_start.map_or(0, |newline| newline + 1))
+}
+
+fn shown(key: &str) -> String {
+    let mut shown: String = key.chars().take(KEY_CHARS).collect();
+    if shown.len() < key.len() {
+        shown.push('…');
+    }
+    shown.escape_debug().to_string()
+}

@@ -1,0 +1,26 @@
+//! One spelling for the words that people write in many.
+
+use crate::channel::Channel;
+
+/// Letters and digits in lower case, nothing else: `Opt-Out Channels`, `opt_out_channels` and
+/// `optOutChannels` are one word.
+pub fn squash(text: &str) -> String {
+    text.chars()
+        .filter(|c| c.is_alphanumeric())
+        .flat_map(char::to_lowercase)
+        .collect()
+}
+
+/// The channel that a word names.
+pub fn channel_named(word: &str) -> Option<Channel> {
+    match squash(word).as_str() {
+        "email" | "emails" | "mail" | "mails" | "emailmessage" => Some(Channel::Email),
+        "sms" | "text" | "texts" | "textmessage" | "textmessages" | "smsmessage" | "smstext" => {
+            Some(Channel::Sms)
+        }
+        "linkedin" | "inmail" | "linkedininmail" | "linkedinmessage" | "linkedindm" => {
+            Some(Channel::Linkedin)
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,360 @@
+//! The engine: one thread that owns the model, its adapter and its KV cache,
+//! and a handle through which the rest of the daemon asks it.
+//!
+//! Dropping an event receiver cancels its job at the next step. When every
+//! handle is gone the thread finishes what it has and ends.
+
+pub mod backend;
+pub mod llama;
+pub mod meter;
+pub mod scheduler;
+pub mod scripted;
+pub mod worker;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use self::backend::{Backend, Capacity, Description, OpenError, Source, Token};
+use self::meter::Meter;
+use self::scheduler::Limits;
+use self::worker::{EVENTS_PER_JOB, End, Event, Job, Worker};
+use crate::grammar::Grammar;
+use crate::models::Bundle;
+use crate::prompt::Prompt;
+use crate::verdict::RationaleMode;
+
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Jobs that run at the same time.
+    pub slots: usize,
+    /// Jobs that wait for a slot; one more is refused.
+    pub queue: usize,
+    /// Prompt tokens evaluated in one step.
+    pub chunk: usize,
+    /// A thread silent for longer than this is stuck.
+    pub stuck_after: Duration,
+    /// How often missing files are looked for again.
+    pub retry_missing: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            slots: 4,
+            queue: 64,
+            chunk: 256,
+            stuck_after: Duration::from_secs(60),
+            retry_missing: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Prefill chunks in a row while rationales wait.
+const PREFILL_RUN: usize = 4;
+
+/// How the engine is.
+#[derive(Clone)]
+pub enum State {
+    /// The model's files are not there; they are looked for again and again.
+    Missing(String),
+    Loading,
+    /// A real decode has succeeded.
+    Ready(Arc<Ready>),
+    /// A decode takes longer than [`Config::stuck_after`].
+    Stuck(Arc<Ready>),
+    /// It could not load, or died. Final.
+    Failed(String),
+}
+
+/// What is known once the model is loaded.
+pub struct Ready {
+    pub prompt: Prompt,
+    pub description: Description,
+    pub capacity: Capacity,
+    pub shared_prefix_tokens: usize,
+    pub load_time: Duration,
+}
+
+impl State {
+    /// Why the model cannot answer; `None` if it can.
+    pub fn trouble(&self) -> Option<String> {
+        match self {
+            State::Ready(_) => None,
+            State::Missing(reason) => Some(format!("the model is missing: {reason}")),
+            State::Loading => Some("the model is still loading".to_owned()),
+            State::Stuck(_) => Some("the engine is stuck in a decode".to_owned()),
+            State::Failed(reason) => Some(format!("the engine failed: {reason}")),
+        }
+    }
+
+    pub fn ready(&self) -> Option<&Arc<Ready>> {
+        match self {
+            State::Ready(ready) | State::Stuck(ready) => Some(ready),
+            State::Missing(_) | State::Loading | State::Failed(_) => None,
+        }
+    }
+}
+
+/// A handle on the engine's thread.
+#[derive(Clone)]
+pub struct Engine {
+    jobs: SyncSender<Job>,
+    places: Arc<Semaphore>,
+    state: watch::Receiver<State>,
+    meter: Arc<Meter>,
+    config: Config,
+}
+
+impl Engine {
+    /// Starts the thread, which loads the model and then serves.
+    pub fn start(
+        source: impl Source + 'static,
+        bundle: Arc<Bundle>,
+        config: Config,
+    ) -> std::io::Result<Self> {
+        let (state_sender, state) = watch::channel(State::Loading);
+        let state_sender = Arc::new(state_sender);
+        // Places bound the queue; the channel itself never fills up.
+        let (jobs, inbox) = sync_channel(config.queue + config.slots + 1);
+        let meter = Arc::new(Meter::default());
+        let engine = Self {
+            jobs,
+            places: Arc::new(Semaphore::new(config.queue)),
+            state,
+            meter: Arc::clone(&meter),
+            config,
+        };
+        let publish = Arc::clone(&state_sender);
+        let thread = Thread {
+            bundle,
+            config,
+            meter: Arc::clone(&meter),
+            state: publish,
+        };
+        std::thread::Builder::new()
+            .name("engine".to_owned())
+            .spawn(move || thread.run(source, &inbox))?;
+        std::thread::Builder::new()
+            .name("engine-watch".to_owned())
+            .spawn(move || watch_over(&state_sender, &meter, config.stuck_after))?;
+        Ok(engine)
+    }
+
+    pub fn state(&self) -> State {
+        self.state.borrow().clone()
+    }
+
+    /// Changes whenever the state does.
+    pub fn watch(&self) -> watch::Receiver<State> {
+        self.state.clone()
+    }
+
+    pub fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Jobs that wait for a slot.
+    pub fn queue_depth(&self) -> usize {
+        self.config.queue - self.places.available_permits()
+    }
+
+    /// Queues a prompt. Never waits.
+    pub fn submit(
+        &self,
+        prompt: Vec<Token>,
+        rationale: RationaleMode,
+        arrived: Instant,
+        deadline: Instant,
+    ) -> Result<mpsc::Receiver<Event>, SubmitError> {
+        let place = Arc::clone(&self.places)
+            .try_acquire_owned()
+            .map_err(|_| SubmitError::QueueFull)?;
+        let (events, receiver) = mpsc::channel(EVENTS_PER_JOB);
+        let job = Job {
+            prompt,
+            rationale,
+            arrived,
+            deadline,
+            events,
+            place: Some(place),
+        };
+        match self.jobs.try_send(job) {
+            Ok(()) => Ok(receiver),
+            Err(TrySendError::Full(_)) => Err(SubmitError::QueueFull),
+            Err(TrySendError::Disconnected(_)) => Err(SubmitError::Dead),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    #[error("the queue is full")]
+    QueueFull,
+    #[error("the engine's thread has ended")]
+    Dead,
+}
+
+struct Thread {
+    bundle: Arc<Bundle>,
+    config: Config,
+    meter: Arc<Meter>,
+    state: Arc<watch::Sender<State>>,
+}
+
+impl Thread {
+    fn run(self, mut source: impl Source, inbox: &std::sync::mpsc::Receiver<Job>) {
+        loop {
+            let started = Instant::now();
+            let mut serve = |backend: &mut dyn Backend| self.serve(backend, inbox, started);
+            // A panic is a failed engine, not a dead daemon.
+            let outcome = catch_unwind(AssertUnwindSafe(|| source.open(&mut serve)));
+            let failure = match outcome {
+                Ok(Ok(())) => return,
+                Ok(Err(OpenError::Missing(reason))) => {
+                    let known = matches!(&*self.state.borrow(), State::Missing(old) if *old == reason);
+                    if !known {
+                        tracing::warn!(%reason, "no model: rules decide until it is there");
+                        self.state.send_replace(State::Missing(reason));
+                    }
+                    self.meter.beat();
+                    std::thread::sleep(self.config.retry_missing);
+                    if self.state.receiver_count() == 0 {
+                        return;
+                    }
+                    continue;
+                }
+                Ok(Err(OpenError::Failed(reason))) => reason,
+                Err(panic) => format!("its thread panicked: {}", panic_text(panic.as_ref())),
+            };
+            tracing::error!(reason = failure, "the engine failed: rules decide");
+            self.state.send_replace(State::Failed(failure));
+            return;
+        }
+    }
+
+    fn serve(
+        &self,
+        backend: &mut dyn Backend,
+        inbox: &std::sync::mpsc::Receiver<Job>,
+        started: Instant,
+    ) {
+        if let Err(reason) = self.try_serve(backend, inbox, started) {
+            tracing::error!(reason, "the engine failed: rules decide");
+            self.state.send_replace(State::Failed(reason));
+        }
+    }
+
+    fn try_serve(
+        &self,
+        backend: &mut dyn Backend,
+        inbox: &std::sync::mpsc::Receiver<Job>,
+        started: Instant,
+    ) -> Result<(), String> {
+        let bundle = &self.bundle;
+        let tokenizer = backend.tokenizer();
+        let prompt = Prompt::new(
+            &bundle.prompt.template,
+            bundle.prompt.context,
+            bundle.prompt.max_tokens as usize,
+            Arc::clone(&tokenizer),
+        )
+        .map_err(|error| format!("bundle `{}`: {error}", bundle.name))?;
+        let grammar = Grammar::compile(&bundle.answer, tokenizer)
+            .map_err(|error| format!("bundle `{}`: {error}", bundle.name))?;
+        let capacity = backend.capacity();
+        let shared = prompt.shared_prefix();
+        check_capacity(&capacity, &self.config, &prompt, &grammar, shared.len())?;
+
+        let limits = Limits {
+            slots: self.config.slots,
+            chunk: self.config.chunk.min(capacity.batch),
+            prefill_run: PREFILL_RUN,
+        };
+        let ready = Arc::new(Ready {
+            description: backend.description(),
+            capacity,
+            shared_prefix_tokens: shared.len(),
+            prompt,
+            load_time: started.elapsed(),
+        });
+        let meter = Arc::clone(&self.meter);
+        let mut worker = Worker::new(backend, &grammar, shared, limits, meter);
+        worker
+            .warm_up()
+            .map_err(|error| format!("the warm-up decode failed: {error}"))?;
+        tracing::info!(
+            load_seconds = started.elapsed().as_secs_f64(),
+            cpu_variant = ready.description.cpu_variant,
+            threads = ready.description.threads,
+            adapter = ready.description.adapter,
+            "the model is ready"
+        );
+        self.meter.beat();
+        self.state.send_replace(State::Ready(ready));
+        match worker.run(inbox) {
+            End::Closed => Ok(()),
+            End::Broken(error) => Err(error.to_string()),
+        }
+    }
+}
+
+/// The cache must hold every slot's longest job beside the shared part, so
+/// that no admitted job can find it full.
+fn check_capacity(
+    capacity: &Capacity,
+    config: &Config,
+    prompt: &Prompt,
+    grammar: &Grammar,
+    shared: usize,
+) -> Result<(), String> {
+    let longest = prompt.max_tokens() + grammar.max_answer_tokens();
+    let needed = shared + config.slots * longest;
+    if capacity.cells < needed {
+        return Err(format!(
+            "the KV cache has `{}` cells, but `{}` slots need `{needed}`",
+            capacity.cells, config.slots
+        ));
+    }
+    if capacity.sequences < config.slots + 1 {
+        return Err(format!(
+            "the context has `{}` sequences, but `{}` slots need one more than that",
+            capacity.sequences, config.slots
+        ));
+    }
+    Ok(())
+}
+
+/// Turns `Ready` to `Stuck` when the thread has fallen silent, and back.
+fn watch_over(state: &watch::Sender<State>, meter: &Meter, stuck_after: Duration) {
+    let pause = (stuck_after / 4).clamp(Duration::from_millis(10), Duration::from_millis(500));
+    while state.receiver_count() > 0 {
+        std::thread::sleep(pause);
+        let silent = meter.silence() > stuck_after;
+        state.send_if_modified(|state| {
+            let next = match state {
+                State::Ready(ready) if silent => State::Stuck(Arc::clone(ready)),
+                State::Stuck(ready) if !silent => State::Ready(Arc::clone(ready)),
+                _ => return false,
+            };
+            tracing::error!(stuck = silent, "the engine's heartbeat changed");
+            *state = next;
+            true
+        });
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "without a message".to_owned())
+}

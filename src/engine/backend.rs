@@ -1,0 +1,134 @@
+//! What the engine asks of an inference runtime, so that all else runs, and is
+//! tested, without one.
+
+use std::sync::Arc;
+
+pub use toktrie::TokenId as Token;
+
+/// Text to tokens and back. Shared with the RPC side, which tokenizes outside
+/// the engine's thread.
+pub trait Tokenizer: Send + Sync {
+    fn vocab_size(&self) -> usize;
+
+    /// Tokenizes plain text: what looks like a control token stays text.
+    fn tokenize(&self, text: &[u8]) -> Vec<Token>;
+
+    /// The control token of this name, such as `<|im_start|>`.
+    fn control(&self, name: &str) -> Option<Token>;
+
+    fn is_control(&self, token: Token) -> bool;
+
+    /// The token's bytes, not always whole characters; the name of a control token.
+    fn piece(&self, token: Token) -> &[u8];
+
+    /// Tokens that end an answer; the first one is the model's own choice.
+    fn end_tokens(&self) -> &[Token];
+}
+
+/// Names one sequence of tokens in the KV cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SequenceId(pub u32);
+
+/// Tokens of one sequence within a batch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Span<'a> {
+    pub sequence: SequenceId,
+    /// The position of the first token: the number of tokens the sequence has.
+    pub start: usize,
+    pub tokens: &'a [Token],
+    /// Whether the logits after the last token are wanted.
+    pub logits: bool,
+}
+
+/// One context of one model, owned by one thread.
+pub trait Backend {
+    fn tokenizer(&self) -> Arc<dyn Tokenizer>;
+
+    fn capacity(&self) -> Capacity;
+
+    fn description(&self) -> Description;
+
+    /// Evaluates the spans in one batch. After an error the sequences named
+    /// hold nothing certain and must be released.
+    fn decode(&mut self, spans: &[Span<'_>]) -> Result<(), DecodeError>;
+
+    /// The logits after span `index` of the last batch, one for each token of
+    /// the vocabulary; `None` if none were asked for.
+    fn logits(&self, index: usize) -> Option<&[f32]>;
+
+    /// Lets `to`, which must be empty, begin with the first `length` tokens of
+    /// `from`, without computing or copying them.
+    fn share(&mut self, from: SequenceId, to: SequenceId, length: usize)
+    -> Result<(), DecodeError>;
+
+    /// Empties a sequence.
+    fn release(&mut self, sequence: SequenceId) -> Result<(), DecodeError>;
+
+    /// Empties all sequences.
+    fn clear(&mut self);
+}
+
+/// Where a backend comes from. It lives on the engine thread's stack, since a
+/// context borrows its model.
+pub trait Source: Send {
+    /// Loads the model and lends the backend to `serve`.
+    fn open(&mut self, serve: &mut dyn FnMut(&mut dyn Backend)) -> Result<(), OpenError>;
+}
+
+/// What a context can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Tokens, over all sequences.
+    pub cells: usize,
+    /// Tokens of one batch.
+    pub batch: usize,
+    pub sequences: usize,
+}
+
+/// What serves, for people.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Description {
+    /// Versions of the runtime and its binding.
+    pub runtime: String,
+    /// The CPU code chosen at run time.
+    pub cpu_variant: String,
+    pub devices: Vec<Device>,
+    pub threads: u32,
+    /// What the adapter is, or that there is none.
+    pub adapter: String,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Device {
+    pub name: String,
+    pub description: String,
+    /// `cpu`, `gpu` or `accelerator`.
+    pub kind: &'static str,
+    pub memory_free_bytes: u64,
+    pub memory_total_bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    #[error("the KV cache is full")]
+    CacheFull,
+    #[error("the batch holds `{tokens}` tokens, more than `{limit}`")]
+    BatchTooLarge { tokens: usize, limit: usize },
+    #[error("sequence `{sequence}` is not below `{limit}`")]
+    NoSuchSequence { sequence: u32, limit: usize },
+    #[error("token `{token}` is not in the vocabulary")]
+    NoSuchToken { token: Token },
+    #[error("a batch needs at least one token in each span")]
+    Empty,
+    #[error("the runtime failed to decode: {0}")]
+    Runtime(String),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Not an error of the files: they are not there, and may come.
+    #[error("{0}")]
+    Missing(String),
+    #[error("{0}")]
+    Failed(String),
+}

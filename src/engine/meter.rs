@@ -1,0 +1,115 @@
+//! What the engine does, for those who watch it: a heartbeat and counters.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// Written by the engine's thread, read by anyone.
+pub struct Meter {
+    epoch: Instant,
+    /// Milliseconds after the epoch.
+    last_beat: AtomicU64,
+    running: AtomicU64,
+    abandoned: AtomicU64,
+    failures: AtomicU64,
+    prefill_tokens: AtomicU64,
+    cached_tokens: AtomicU64,
+    decode_tokens: AtomicU64,
+    prefill_micros: AtomicU64,
+    decode_micros: AtomicU64,
+}
+
+/// The counters at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    pub running: u64,
+    /// Jobs dropped since nobody waited for them any more.
+    pub abandoned: u64,
+    /// Decode calls that failed.
+    pub failures: u64,
+    pub prefill_tokens: u64,
+    pub cached_tokens: u64,
+    pub decode_tokens: u64,
+    pub prefill: Duration,
+    pub decode: Duration,
+}
+
+impl Default for Meter {
+    fn default() -> Self {
+        Self {
+            epoch: Instant::now(),
+            last_beat: AtomicU64::new(0),
+            running: AtomicU64::new(0),
+            abandoned: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            prefill_tokens: AtomicU64::new(0),
+            cached_tokens: AtomicU64::new(0),
+            decode_tokens: AtomicU64::new(0),
+            prefill_micros: AtomicU64::new(0),
+            decode_micros: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Meter {
+    /// How long the thread has shown no sign of life; an idle one beats
+    /// twice a second.
+    pub fn silence(&self) -> Duration {
+        let beat = Duration::from_millis(self.last_beat.load(Relaxed));
+        self.epoch.elapsed().saturating_sub(beat)
+    }
+
+    pub fn read(&self) -> Reading {
+        Reading {
+            running: self.running.load(Relaxed),
+            abandoned: self.abandoned.load(Relaxed),
+            failures: self.failures.load(Relaxed),
+            prefill_tokens: self.prefill_tokens.load(Relaxed),
+            cached_tokens: self.cached_tokens.load(Relaxed),
+            decode_tokens: self.decode_tokens.load(Relaxed),
+            prefill: Duration::from_micros(self.prefill_micros.load(Relaxed)),
+            decode: Duration::from_micros(self.decode_micros.load(Relaxed)),
+        }
+    }
+
+    pub(super) fn beat(&self) {
+        let now = self.epoch.elapsed().as_millis();
+        self.last_beat
+            .store(u64::try_from(now).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    pub(super) fn begin_step(&self) -> Instant {
+        self.beat();
+        Instant::now()
+    }
+
+    pub(super) fn end_prefill(&self, started: Instant, tokens: usize) {
+        self.end(started, tokens, &self.prefill_tokens, &self.prefill_micros);
+    }
+
+    pub(super) fn end_decode(&self, started: Instant, tokens: usize) {
+        self.end(started, tokens, &self.decode_tokens, &self.decode_micros);
+    }
+
+    pub(super) fn count_cached(&self, tokens: usize) {
+        self.cached_tokens.fetch_add(tokens as u64, Relaxed);
+    }
+
+    pub(super) fn count_abandoned(&self) {
+        self.abandoned.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn count_failure(&self) {
+        self.failures.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn set_running(&self, jobs: usize) {
+        self.running.store(jobs as u64, Relaxed);
+    }
+
+    fn end(&self, started: Instant, tokens: usize, count: &AtomicU64, micros: &AtomicU64) {
+        let took = started.elapsed().as_micros();
+        micros.fetch_add(u64::try_from(took).unwrap_or(u64::MAX), Relaxed);
+        count.fetch_add(tokens as u64, Relaxed);
+        self.beat();
+    }
+}

@@ -1,0 +1,306 @@
+//! A backend without a model: answers as a script says, and keeps the same
+//! books as a real one, so that a wrong use fails here too. For tests.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::backend::{
+    Backend, Capacity, DecodeError, Description, OpenError, SequenceId, Source, Span, Token,
+    Tokenizer,
+};
+use crate::verdict::Label;
+
+/// What the model is to say of a prompt.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    pub label: Label,
+    pub sentence: String,
+    pub fault: Option<Fault>,
+}
+
+/// What is to go wrong at the end of a prompt's prefill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    Panic,
+    DecodeError,
+    /// The row of logits holds no numbers.
+    NotFinite,
+    /// The step takes this long.
+    Hang(Duration),
+}
+
+type Script = Arc<dyn Fn(&str) -> Reply + Send + Sync>;
+
+#[derive(Clone)]
+pub struct ScriptedSource {
+    script: Script,
+    pub capacity: Capacity,
+    /// How long each token of a batch takes.
+    pub per_token: Duration,
+    /// Opening fails with this.
+    pub refuses: Option<String>,
+    /// Opening takes this long.
+    pub load_time: Duration,
+}
+
+impl ScriptedSource {
+    /// `script` is given the whole prompt as text.
+    pub fn new(script: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Self {
+        Self {
+            script: Arc::new(script),
+            capacity: Capacity {
+                cells: 1 << 16,
+                batch: 512,
+                sequences: 16,
+            },
+            per_token: Duration::ZERO,
+            refuses: None,
+            load_time: Duration::ZERO,
+        }
+    }
+}
+
+impl Source for ScriptedSource {
+    fn open(&mut self, serve: &mut dyn FnMut(&mut dyn Backend)) -> Result<(), OpenError> {
+        std::thread::sleep(self.load_time);
+        if let Some(reason) = &self.refuses {
+            return Err(OpenError::Failed(reason.clone()));
+        }
+        serve(&mut Scripted {
+            source: self.clone(),
+            tokenizer: Arc::new(ScriptedTokenizer::default()),
+            sequences: BTreeMap::new(),
+            rows: Vec::new(),
+        });
+        Ok(())
+    }
+}
+
+struct Scripted {
+    source: ScriptedSource,
+    tokenizer: Arc<ScriptedTokenizer>,
+    sequences: BTreeMap<SequenceId, Vec<Token>>,
+    rows: Vec<Option<Vec<f32>>>,
+}
+
+impl Scripted {
+    fn row(&self, tokens: &[Token]) -> Result<Vec<f32>, DecodeError> {
+        let vocabulary = &self.tokenizer;
+        let mut row = vec![0.0; vocabulary.vocab_size()];
+        // The prompt ends with the line that opens the assistant's turn.
+        let open = tokens.iter().rposition(|token| *token == vocabulary.start);
+        let open = open.map_or(0, |at| at + 1);
+        let turn: Vec<u8> = self.text(&tokens[open..]);
+        let Some(line_end) = turn.iter().position(|byte| *byte == b'\n') else {
+            return Ok(row);
+        };
+        let said = &turn[line_end + 1..];
+        let prompt = self.text(tokens);
+        let prompt = String::from_utf8_lossy(&prompt[..prompt.len() - said.len()]).into_owned();
+        let reply = (self.source.script)(&prompt);
+        if said.is_empty() {
+            match reply.fault {
+                None => {}
+                #[expect(clippy::panic, reason = "the fault under test")]
+                Some(Fault::Panic) => panic!("a panic that the script asked for"),
+                Some(Fault::Hang(time)) => std::thread::sleep(time),
+                Some(Fault::NotFinite) => row.fill(f32::NAN),
+                Some(Fault::DecodeError) => {
+                    let reason = "a failure that the script asked for".to_owned();
+                    return Err(DecodeError::Runtime(reason));
+                }
+            }
+        }
+        let answer = format!("{}\n{}", reply.label, reply.sentence);
+        let next = match answer.as_bytes().strip_prefix(said) {
+            Some([]) => vocabulary.end,
+            Some(rest) => vocabulary.tokenize(rest)[0],
+            // Another label was forced than the script's: end at once.
+            None => vocabulary.end,
+        };
+        row[next as usize] += 20.0;
+        Ok(row)
+    }
+
+    fn text(&self, tokens: &[Token]) -> Vec<u8> {
+        let pieces = tokens.iter().map(|token| self.tokenizer.piece(*token));
+        pieces.collect::<Vec<_>>().concat()
+    }
+
+    fn held(&self) -> usize {
+        self.sequences.values().map(Vec::len).sum()
+    }
+}
+
+impl Backend for Scripted {
+    fn tokenizer(&self) -> Arc<dyn Tokenizer> {
+        Arc::clone(&self.tokenizer) as Arc<dyn Tokenizer>
+    }
+
+    fn capacity(&self) -> Capacity {
+        self.source.capacity
+    }
+
+    fn description(&self) -> Description {
+        Description {
+            runtime: "scripted".to_owned(),
+            cpu_variant: "none".to_owned(),
+            adapter: "none".to_owned(),
+            threads: 1,
+            devices: Vec::new(),
+        }
+    }
+
+    fn decode(&mut self, spans: &[Span<'_>]) -> Result<(), DecodeError> {
+        self.rows.clear();
+        let tokens: usize = spans.iter().map(|span| span.tokens.len()).sum();
+        let capacity = self.source.capacity;
+        if tokens > capacity.batch {
+            return Err(DecodeError::BatchTooLarge {
+                tokens,
+                limit: capacity.batch,
+            });
+        }
+        if self.held() + tokens > capacity.cells {
+            return Err(DecodeError::CacheFull);
+        }
+        let time = u32::try_from(tokens).unwrap_or(u32::MAX);
+        std::thread::sleep(self.source.per_token.saturating_mul(time));
+        for span in spans {
+            if span.tokens.is_empty() {
+                return Err(DecodeError::Empty);
+            }
+            let held = self.sequences.entry(span.sequence).or_default();
+            if held.len() != span.start {
+                let reason = format!(
+                    "position `{}` after `{}` tokens of sequence `{}`",
+                    span.start,
+                    held.len(),
+                    span.sequence.0
+                );
+                return Err(DecodeError::Runtime(reason));
+            }
+            held.extend_from_slice(span.tokens);
+        }
+        for span in spans {
+            let row = span
+                .logits
+                .then(|| self.row(&self.sequences[&span.sequence]))
+                .transpose()?;
+            self.rows.push(row);
+        }
+        Ok(())
+    }
+
+    fn logits(&self, index: usize) -> Option<&[f32]> {
+        self.rows.get(index)?.as_deref()
+    }
+
+    fn share(
+        &mut self,
+        from: SequenceId,
+        to: SequenceId,
+        length: usize,
+    ) -> Result<(), DecodeError> {
+        let source = self.sequences.get(&from).map_or(&[][..], Vec::as_slice);
+        let prefix = source.get(..length).map(<[Token]>::to_vec);
+        let empty = self.sequences.get(&to).is_none_or(Vec::is_empty);
+        match prefix {
+            Some(prefix) if empty => {
+                self.sequences.insert(to, prefix);
+                Ok(())
+            }
+            _ => Err(DecodeError::Runtime(format!(
+                "sequence `{}` cannot take `{length}` tokens of `{}`",
+                to.0, from.0
+            ))),
+        }
+    }
+
+    fn release(&mut self, sequence: SequenceId) -> Result<(), DecodeError> {
+        self.sequences.remove(&sequence);
+        Ok(())
+    }
+
+    fn clear(&mut self) {
+        self.sequences.clear();
+        self.rows.clear();
+    }
+}
+
+/// The 256 bytes, the pieces of the labels as Qwen2 has them, and the control
+/// tokens of the template. Text is split greedily.
+pub struct ScriptedTokenizer {
+    pieces: Vec<Vec<u8>>,
+    start: Token,
+    end: Token,
+    ends: [Token; 1],
+}
+
+const LABEL_PIECES: [&str; 10] = [
+    "SUP", "PRESS", "ES", "CAL", "ATE", "BLOCK", "EN", "AL", "ISE", "PASS",
+];
+const START: &str = "<|im_start|>";
+const END: &str = "<|im_end|>";
+
+impl Default for ScriptedTokenizer {
+    fn default() -> Self {
+        let bytes = (0..=u8::MAX).map(|byte| vec![byte]);
+        let words = LABEL_PIECES.into_iter().chain([START, END]);
+        let pieces: Vec<Vec<u8>> = bytes.chain(words.map(|word| word.into())).collect();
+        let last = pieces.len() as Token;
+        Self {
+            pieces,
+            start: last - 2,
+            end: last - 1,
+            ends: [last - 1],
+        }
+    }
+}
+
+impl Tokenizer for ScriptedTokenizer {
+    fn vocab_size(&self) -> usize {
+        self.pieces.len()
+    }
+
+    fn tokenize(&self, text: &[u8]) -> Vec<Token> {
+        let mut tokens = Vec::new();
+        let mut rest = text;
+        while let Some(first) = rest.first() {
+            let word = LABEL_PIECES
+                .iter()
+                .position(|word| rest.starts_with(word.as_bytes()));
+            let (token, length) = match word {
+                Some(index) => (256 + index as Token, LABEL_PIECES[index].len()),
+                None => (Token::from(*first), 1),
+            };
+            tokens.push(token);
+            rest = &rest[length..];
+        }
+        tokens
+    }
+
+    fn control(&self, name: &str) -> Option<Token> {
+        match name {
+            START => Some(self.start),
+            END => Some(self.end),
+            _ => None,
+        }
+    }
+
+    fn is_control(&self, token: Token) -> bool {
+        token >= self.start
+    }
+
+    fn piece(&self, token: Token) -> &[u8] {
+        self.pieces
+            .get(token as usize)
+            .map(Vec::as_slice)
+            .unwrap_or_default()
+    }
+
+    fn end_tokens(&self) -> &[Token] {
+        &self.ends
+    }
+}

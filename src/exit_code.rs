@@ -1,0 +1,39 @@
+//! How every subcommand ends: the one list, also shown by `judged --help`.
+
+use std::process;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ExitCode {
+    /// Done.
+    Ok = 0,
+    /// Something failed; stderr says what.
+    Failed = 1,
+    /// The command line or the settings are wrong.
+    Usage = 2,
+    /// No daemon answers at the address.
+    Unreachable = 3,
+    /// The daemon refused at least one request; the others were answered.
+    Refused = 4,
+    /// The daemon, or this machine, cannot judge by the model.
+    Degraded = 5,
+    /// `judged judge --fail-on` met one of its labels.
+    LabelMet = 10,
+}
+
+/// For `judged --help`.
+pub const HELP: &str = "\
+Exit codes:
+   0  done
+   1  something failed; stderr says what
+   2  the command line or the settings are wrong
+   3  no daemon answers at the address
+   4  the daemon refused at least one request; the others were answered
+   5  the daemon, or this machine, cannot judge by the model
+  10  `judged judge --fail-on` met one of its labels";
+
+impl From<ExitCode> for process::ExitCode {
+    fn from(code: ExitCode) -> Self {
+        process::ExitCode::from(code as u8)
+    }
+}

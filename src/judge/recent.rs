@@ -1,0 +1,65 @@
+//! Recent decisions by request id: a repeated request gets its decision again,
+//! and of concurrent ones only the first does the work.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::sync::Cache;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use crate::verdict::Decision;
+
+/// Tells the contents of two requests apart.
+pub type ContentHash = [u8; 32];
+
+pub struct Recent {
+    entries: Cache<String, Entry>,
+}
+
+#[derive(Clone)]
+struct Entry {
+    content: ContentHash,
+    decision: Arc<Mutex<Option<Decision>>>,
+}
+
+impl Recent {
+    /// Keeps at most `limit` decisions, each for `time`.
+    pub fn new(limit: u64, time: Duration) -> Self {
+        let entries = Cache::builder()
+            .max_capacity(limit)
+            .time_to_live(time)
+            .build();
+        Self { entries }
+    }
+
+    /// Takes the id for this content, after whoever has it now is done;
+    /// `None` if the id stands for another content.
+    pub async fn claim(&self, id: &str, content: ContentHash) -> Option<Claim> {
+        let entry = self.entries.get_with_by_ref(id, || Entry {
+            content,
+            decision: Arc::default(),
+        });
+        if entry.content != content {
+            return None;
+        }
+        let decision = entry.decision.lock_owned().await;
+        Some(Claim { decision })
+    }
+}
+
+/// The right to decide for a request id. Dropped without a decision, the next
+/// one with the same id and content decides.
+pub struct Claim {
+    decision: OwnedMutexGuard<Option<Decision>>,
+}
+
+impl Claim {
+    /// What was decided for this id before.
+    pub fn decision(&self) -> Option<Decision> {
+        self.decision.clone()
+    }
+
+    pub fn record(mut self, decision: &Decision) {
+        *self.decision = Some(decision.clone());
+    }
+}

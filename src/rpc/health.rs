@@ -1,0 +1,47 @@
+//! `grpc.health.v1`, fed by what the engine last did.
+//!
+//! The empty service name is liveness: the process answers, be it by rules.
+//! `judge.v1.JudgeService` is readiness: the model decides (or the mode asks
+//! for none), and nothing is draining. `judge.v1.ControlService` answers always.
+
+use std::sync::Arc;
+
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use crate::engine::State;
+use crate::judge::Judge;
+use crate::verdict::Mode;
+
+pub const JUDGE_SERVICE: &str = "judge.v1.JudgeService";
+pub const CONTROL_SERVICE: &str = "judge.v1.ControlService";
+
+/// Reports until the engine's state can change no more.
+pub async fn report(reporter: HealthReporter, judge: Arc<Judge>) {
+    reporter.set_service_status("", ServingStatus::Serving).await;
+    reporter
+        .set_service_status(CONTROL_SERVICE, ServingStatus::Serving)
+        .await;
+    let mut state = judge.engine().watch();
+    loop {
+        let serves = judge.policy().mode == Mode::RulesOnly
+            || matches!(&*state.borrow_and_update(), State::Ready(_));
+        let status = match serves && !judge.is_draining() {
+            true => ServingStatus::Serving,
+            false => ServingStatus::NotServing,
+        };
+        reporter.set_service_status(JUDGE_SERVICE, status).await;
+        if state.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Nothing is served any more.
+pub async fn report_draining(reporter: &HealthReporter) {
+    for service in ["", JUDGE_SERVICE, CONTROL_SERVICE] {
+        reporter
+            .set_service_status(service, ServingStatus::NotServing)
+            .await;
+    }
+}

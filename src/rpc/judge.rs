@@ -1,0 +1,165 @@
+//! JudgeService.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::convert;
+use super::proto::judge_service_server::JudgeService;
+use super::proto::{
+    JudgeRequest, JudgeResponse, JudgeStreamRequest, JudgeStreamResponse,
+    judge_stream_response::Event,
+};
+use super::status::{Failure, Violation};
+use crate::judge::{Judge, Verdict};
+
+pub struct JudgeRpc {
+    judge: Arc<Judge>,
+    /// Requests that one stream may have under way: what it sends beyond
+    /// waits in its own connection.
+    stream_window: usize,
+}
+
+impl JudgeRpc {
+    pub fn new(judge: Arc<Judge>) -> Self {
+        let config = judge.engine().config();
+        Self {
+            stream_window: config.queue + config.slots,
+            judge,
+        }
+    }
+}
+
+type Events = mpsc::Sender<Result<JudgeStreamResponse, Status>>;
+
+#[tonic::async_trait]
+impl JudgeService for JudgeRpc {
+    async fn judge(
+        &self,
+        request: Request<JudgeRequest>,
+    ) -> Result<Response<JudgeResponse>, Status> {
+        let arrived = Instant::now();
+        let deadline = convert::deadline(request.metadata(), arrived);
+        let answer = async {
+            let request = convert::request(request.into_inner(), arrived, deadline)?;
+            let verdict = self.judge.decide(request).await?;
+            Ok::<_, Failure>(verdict.finish().await?)
+        };
+        match answer.await {
+            Ok(decision) => Ok(Response::new(convert::response(&decision))),
+            Err(failure) => Err(failure.to_status()),
+        }
+    }
+
+    type JudgeStreamStream =
+        Pin<Box<dyn Stream<Item = Result<JudgeStreamResponse, Status>> + Send>>;
+
+    async fn judge_stream(
+        &self,
+        request: Request<Streaming<JudgeStreamRequest>>,
+    ) -> Result<Response<Self::JudgeStreamStream>, Status> {
+        let (events, receiver) = mpsc::channel(16);
+        let judge = Arc::clone(&self.judge);
+        let window = self.stream_window;
+        tokio::spawn(async move {
+            let requests = request.into_inner();
+            let outcome = pump(judge, requests, window, &events).await;
+            if let Err(status) = outcome {
+                let _ = events.send(Err(status)).await;
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+}
+
+/// Reads requests and starts each, until the caller ends its side or leaves.
+async fn pump(
+    judge: Arc<Judge>,
+    mut requests: Streaming<JudgeStreamRequest>,
+    window: usize,
+    events: &Events,
+) -> Result<(), Status> {
+    let places = Arc::new(Semaphore::new(window));
+    loop {
+        let place = Arc::clone(&places)
+            .acquire_owned()
+            .await
+            .map_err(|_| Status::internal("the stream's window is closed"))?;
+        let message = tokio::select! {
+            message = requests.next() => message,
+            () = events.closed() => return Ok(()),
+        };
+        let Some(message) = message else {
+            return Ok(());
+        };
+        let request = message?.request;
+        let arrived = Instant::now();
+        let judge = Arc::clone(&judge);
+        let events = events.clone();
+        tokio::spawn(async move {
+            // A caller who left takes all requests of its stream along.
+            tokio::select! {
+                () = answer(&judge, request, arrived, &events) => {}
+                () = events.closed() => {}
+            }
+            drop(place);
+        });
+    }
+}
+
+/// Answers one request of a stream with its events.
+async fn answer(judge: &Arc<Judge>, request: Option<JudgeRequest>, arrived: Instant, to: &Events) {
+    let id = request.as_ref().map(|request| request.request_id.clone());
+    let id = id.unwrap_or_default();
+    let send = async |event: Event| {
+        let response = JudgeStreamResponse {
+            request_id: id.clone(),
+            event: Some(event),
+        };
+        let _ = to.send(Ok(response)).await;
+    };
+    let wants_rationale = request.as_ref().is_some_and(wants_rationale);
+    let verdict = match decide(judge, request, arrived).await {
+        Ok(verdict) => verdict,
+        Err(failure) => return send(Event::Error(failure.to_event())).await,
+    };
+    let mut response = convert::response(&verdict.decision);
+    response.rationale.clear();
+    send(Event::Verdict(response)).await;
+    match verdict.finish().await {
+        Ok(decision) if wants_rationale => {
+            send(Event::Rationale(convert::rationale_event(&decision))).await;
+        }
+        Ok(_) => {}
+        Err(error) => send(Event::Error(Failure::from(error).to_event())).await,
+    }
+}
+
+async fn decide(
+    judge: &Arc<Judge>,
+    request: Option<JudgeRequest>,
+    arrived: Instant,
+) -> Result<Verdict, Failure> {
+    let missing = |field, description: &str| Failure::Malformed {
+        violations: vec![Violation {
+            field,
+            description: description.to_owned(),
+        }],
+    };
+    let request = request.ok_or_else(|| missing("request", "`request` is missing"))?;
+    if request.request_id.is_empty() {
+        let why = "`request_id` is empty: answers of a stream are matched by it";
+        return Err(missing("request.request_id", why));
+    }
+    let request = convert::request(request, arrived, None)?;
+    Ok(judge.decide(request).await?)
+}
+
+fn wants_rationale(request: &JudgeRequest) -> bool {
+    request.rationale_mode() != super::proto::RationaleMode::None
+}

@@ -1,0 +1,114 @@
+//! Errors to gRPC statuses: the failure table, in one place.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+
+use super::proto;
+use crate::judge::JudgeError;
+
+/// The domain of our ErrorInfo reasons.
+pub const DOMAIN: &str = "judged";
+
+/// When a refused caller may try again.
+const RETRY_BUSY: Duration = Duration::from_secs(1);
+/// A drain ends with this process: another one may be up by then.
+const RETRY_DRAINING: Duration = Duration::from_secs(5);
+
+/// Why a request got no verdict.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Failure {
+    #[error("{}", violations.first().map_or("malformed request", |violation| violation.description.as_str()))]
+    Malformed { violations: Vec<Violation> },
+    #[error(transparent)]
+    Judge(#[from] JudgeError),
+}
+
+/// What is wrong with one field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    pub field: &'static str,
+    pub description: String,
+}
+
+/// A row of the failure table.
+struct Row {
+    code: Code,
+    reason: &'static str,
+    retry: Option<Duration>,
+    violations: Vec<Violation>,
+}
+
+impl Failure {
+    fn row(&self) -> Row {
+        let row = |code, reason, retry| Row {
+            code,
+            reason,
+            retry,
+            violations: Vec::new(),
+        };
+        match self {
+            Failure::Malformed { violations } => Row {
+                violations: violations.clone(),
+                ..row(Code::InvalidArgument, "MALFORMED_REQUEST", None)
+            },
+            Failure::Judge(error) => match error {
+                JudgeError::Draining => row(Code::Unavailable, "DRAINING", Some(RETRY_DRAINING)),
+                JudgeError::QueueFull => {
+                    row(Code::ResourceExhausted, "QUEUE_FULL", Some(RETRY_BUSY))
+                }
+                JudgeError::DeadlineExceeded => {
+                    row(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", None)
+                }
+                JudgeError::PromptTooLong(error) => Row {
+                    violations: vec![Violation {
+                        field: "draft",
+                        description: error.to_string(),
+                    }],
+                    ..row(Code::InvalidArgument, "PROMPT_TOO_LONG", None)
+                },
+                JudgeError::RequestIdReused(_) => {
+                    row(Code::AlreadyExists, "REQUEST_ID_REUSED", None)
+                }
+            },
+        }
+    }
+
+    /// As a unary call's status.
+    pub fn to_status(&self) -> Status {
+        let row = self.row();
+        let mut details = ErrorDetails::new();
+        details.set_error_info(row.reason, DOMAIN, HashMap::new());
+        if !row.violations.is_empty() {
+            let violations = row.violations.into_iter();
+            let violations = violations
+                .map(|violation| FieldViolation::new(violation.field, violation.description));
+            details.set_bad_request(violations.collect::<Vec<_>>());
+        }
+        if row.retry.is_some() {
+            details.set_retry_info(row.retry);
+        }
+        Status::with_error_details(row.code, self.to_string(), details)
+    }
+
+    /// As an event of a stream.
+    pub fn to_event(&self) -> proto::ErrorEvent {
+        let row = self.row();
+        proto::ErrorEvent {
+            code: row.code as i32,
+            message: self.to_string(),
+            reason: row.reason.to_owned(),
+            field_violations: row
+                .violations
+                .into_iter()
+                .map(|violation| proto::FieldViolation {
+                    field: violation.field.to_owned(),
+                    description: violation.description,
+                })
+                .collect(),
+            retry_delay: row.retry.map(super::convert::duration),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Rule 3: a person, not a machine, writes to the C-level of a large company.
+
+use serde_json::Value;
+
+use super::words::Answer;
+use super::{Evidence, Finding, headcount, title};
+use crate::context::{Context, squash};
+
+/// One half of the rule, over all fields that speak of it.
+enum Fact {
+    True(Evidence),
+    False,
+    /// No field says it, or two say the opposite.
+    Unknown(Evidence),
+}
+
+/// Both halves must hold; one that does not is enough for the rule not to fire.
+pub fn find(context: &Context) -> Finding {
+    let c_level = fact(context, "recipient_role", rank_reader);
+    let large = fact(context, "headcount", size_reader);
+    match (c_level, large) {
+        (Fact::False, _) | (_, Fact::False) => Finding::NotFired,
+        (Fact::True(role), Fact::True(headcount)) => Finding::Fired(vec![role, headcount]),
+        (Fact::Unknown(evidence), _) | (_, Fact::Unknown(evidence)) => {
+            Finding::CannotTell(evidence)
+        }
+    }
+}
+
+/// Reads whether a value says yes or no to a half of the rule; `None` where it does not tell.
+type Reader = fn(&Value) -> Option<bool>;
+
+/// The fields that tell must agree; those that do not tell count only where no other does.
+fn fact(context: &Context, usual_field: &str, reader: fn(&str) -> Option<Reader>) -> Fact {
+    let mut told: Option<(bool, Evidence)> = None;
+    let mut untold = None;
+    for field in context.fields().filter(|field| !is_empty(field.value)) {
+        let Some(read) = reader(&squash(field.name)) else {
+            continue;
+        };
+        match (read(field.value), &told) {
+            (Some(says), Some((told, _))) if says != *told => {
+                return Fact::Unknown(Evidence::of(&field));
+            }
+            (Some(says), None) => told = Some((says, Evidence::of(&field))),
+            (None, _) if untold.is_none() => untold = Some(Evidence::of(&field)),
+            _ => {}
+        }
+    }
+    match told {
+        Some((true, evidence)) => Fact::True(evidence),
+        Some((false, _)) => Fact::False,
+        None => Fact::Unknown(untold.unwrap_or_else(|| Evidence::missing(usual_field))),
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty())
+}
+
+/// The reader of a field on the recipient's rank, by its squashed name.
+fn rank_reader(name: &str) -> Option<Reader> {
+    match name {
+        "recipientrole" | "recipienttitle" | "recipientjobtitle" | "recipientseniority"
+        | "role" | "title" | "jobtitle" | "seniority" => Some(title::is_c_level),
+        "clevel" | "isclevel" | "csuite" | "iscsuite" => Some(is_yes),
+        _ => None,
+    }
+}
+
+/// The reader of a field on the company's size, by its squashed name.
+fn size_reader(name: &str) -> Option<Reader> {
+    match name {
+        "headcount" | "companyheadcount" | "totalheadcount" | "employees" | "employeecount"
+        | "numemployees" | "numberofemployees" | "totalemployees" | "companysize" => {
+            Some(headcount::is_large)
+        }
+        _ => None,
+    }
+}
+
+fn is_yes(value: &Value) -> Option<bool> {
+    match Answer::of(value) {
+        Answer::Yes => Some(true),
+        Answer::No => Some(false),
+        Answer::Unclear => None,
+    }
+}

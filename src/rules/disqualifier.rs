@@ -1,0 +1,66 @@
+//! Rule 1: a disqualifier forbids all outreach.
+
+use super::words::{Answer, Entry, find_in_list};
+use super::{Evidence, Finding};
+use crate::context::{Context, Field, squash};
+
+/// Looks through the lists of disqualifiers, and for fields that are a known flag themselves.
+pub fn find(context: &Context) -> Finding {
+    Finding::any(context.fields().map(|field| find_in_field(&field)))
+}
+
+fn find_in_field(field: &Field<'_>) -> Finding {
+    let name = squash(field.name);
+    if matches!(name.as_str(), "disqualifier" | "disqualifiers") {
+        find_in_list(field, find_in_entry)
+    } else if is_known(&name) {
+        match Answer::of(field.value) {
+            Answer::Yes => Finding::Fired(vec![Evidence::of(field)]),
+            Answer::No => Finding::NotFired,
+            Answer::Unclear => Finding::CannotTell(Evidence::of(field)),
+        }
+    } else {
+        Finding::NotFired
+    }
+}
+
+/// What a list holds is a disqualifier by its place, known or not: the rubric says "any", and the
+/// labelled data suppress on a flag that nobody knows. A key of an object has no such place.
+fn find_in_entry(entry: Entry<'_>, evidence: Evidence) -> Finding {
+    let fires = match entry {
+        Entry::Listed(word) => is_known(&squash(word)) || !is_denied_or_open(word),
+        Entry::Flagged(key) => is_known(&squash(key)),
+        Entry::Unreadable => false,
+    };
+    if fires {
+        Finding::Fired(vec![evidence])
+    } else {
+        Finding::CannotTell(evidence)
+    }
+}
+
+/// The rubric's four flags, and words that mean the same. Squashed.
+#[rustfmt::skip]
+fn is_known(flag: &str) -> bool {
+    matches!(
+        flag,
+        "antioffshore" | "nooffshore" | "nooffshoring" | "antioutsourcing" | "nooutsourcing"
+            | "localonly" | "localteamsonly" | "inhouseonly" | "onsiteonly" | "onshoreonly"
+            | "donotcontact" | "dontcontact" | "nocontact" | "dnc"
+            | "competitor" | "iscompetitor" | "directcompetitor"
+    )
+}
+
+/// Words such as `not_a_competitor`, `unknown` or `1`, which name no disqualifier.
+fn is_denied_or_open(word: &str) -> bool {
+    let word = word.to_lowercase();
+    let mut parts = word.split(|c: char| !c.is_alphanumeric());
+    let first = parts.find(|part| !part.is_empty());
+    match first {
+        Some("no" | "non" | "not" | "none" | "without" | "former" | "maybe") | None => true,
+        Some("unknown" | "unclear" | "pending" | "tbd" | "todo" | "true" | "yes" | "y") => {
+            parts.all(str::is_empty)
+        }
+        Some(_) => !word.contains(char::is_alphabetic),
+    }
+}

@@ -1,0 +1,273 @@
+use serde_json::json;
+
+use super::*;
+use crate::rules::{headcount, title};
+
+#[test]
+fn both_halves_decide() {
+    check(
+        Rule::CLevelAtLargeCompany,
+        &[
+            (
+                r#"{"recipient_role":"cto","headcount":2001}"#,
+                "fired recipient_role headcount",
+            ),
+            (r#"{"recipient_role":"cto","headcount":2000}"#, "not fired"),
+            (
+                r#"{"recipient_role":"vp_eng","headcount":9000}"#,
+                "not fired",
+            ),
+            // One half that does not hold is enough.
+            (
+                r#"{"recipient_role":"founder","headcount":80}"#,
+                "not fired",
+            ),
+            (r#"{"headcount":80}"#, "not fired"),
+            (r#"{"recipient_role":"vp_eng"}"#, "not fired"),
+            ("{}", "cannot tell recipient_role"),
+            (r#"{"recipient_role":"cto"}"#, "cannot tell headcount"),
+            (
+                r#"{"recipient_role":"cto","headcount":null}"#,
+                "cannot tell headcount",
+            ),
+            (
+                r#"{"recipient_role":"cto","headcount":"many"}"#,
+                "cannot tell headcount",
+            ),
+            (
+                r#"{"recipient_role":"founder","headcount":9000}"#,
+                "cannot tell recipient_role",
+            ),
+            (
+                r#"{"recipient_role":7,"headcount":9000}"#,
+                "cannot tell recipient_role",
+            ),
+            (
+                r#"{"recipient_role":"","headcount":9000}"#,
+                "cannot tell recipient_role",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn fields_in_many_places_must_agree() {
+    check(
+        Rule::CLevelAtLargeCompany,
+        &[
+            (
+                r#"{"available_signals":{"is_c_level":true,"companyHeadcount":"3k"}}"#,
+                "fired available_signals.is_c_level available_signals.companyHeadcount",
+            ),
+            (
+                r#"{"recipient_role":"c_level","headcount":4000,"available_signals":{"recipient_title":"Chief Engineer","company_size":"large"}}"#,
+                "fired recipient_role headcount",
+            ),
+            (
+                r#"{"recipient_role":"tbd","recipient_title":"CFO","headcount":4000}"#,
+                "fired recipient_title headcount",
+            ),
+            (
+                r#"{"recipient_role":"cto","headcount":4000,"available_signals":{"headcount":9000}}"#,
+                "fired recipient_role headcount",
+            ),
+            (
+                r#"{"recipient_role":"cto","headcount":4000,"available_signals":{"headcount":40}}"#,
+                "cannot tell available_signals.headcount",
+            ),
+            (
+                r#"{"recipient_role":"VP Sales","headcount":4000,"available_signals":{"is_c_level":true}}"#,
+                "cannot tell available_signals.is_c_level",
+            ),
+            // Titles of others are not the recipient's.
+            (
+                r#"{"recipient_role":"VP Sales","headcount":4000,"threads":[{"recipient_role":"CEO"}]}"#,
+                "not fired",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn titles() {
+    let c_level = [
+        "CTO",
+        "cto",
+        "c_level",
+        "C-Level",
+        "c-suite",
+        "CxO",
+        "C.T.O.",
+        "Group CTO",
+        "Interim CEO",
+        "Chief Revenue Officer",
+        "chief_people_and_culture_officer",
+        "Chief Executive",
+        "Founder & CEO",
+        "CEO/co-founder",
+        "President and COO",
+        "VP of Engineering and CTO",
+        "Vice President, CFO",
+        "CISO (EMEA)",
+        "CEO, ex-Consultant",
+    ];
+    let not_c_level = [
+        "VP Engineering",
+        "vp_eng",
+        "Vice President of Sales",
+        "SVP",
+        "Head of Data",
+        "data_team_lead",
+        "Engineering Manager",
+        "compliance_officer",
+        "Assistant to the CEO",
+        "Executive Assistant to the CFO & COO",
+        "Office of the CTO",
+        "EA, Office of the CTO",
+        "VP reporting to the CEO",
+        "Director of Sales",
+        "Chief of Staff to the CEO",
+    ];
+    let untold = [
+        "Founder",
+        "co-founder",
+        "Owner",
+        "Managing Director",
+        "President",
+        "Chief Engineer",
+        "Chief of Staff",
+        "Former CTO",
+        "ex-CEO",
+        "Deputy CTO",
+        "non_c_level",
+        "CEO Office",
+        "CEO's assistant",
+        "Founder, Head of Product",
+        "Aide / CTO",
+        "Geschäftsführer",
+        "unknown",
+        "",
+        "🚀",
+    ];
+    for (titles, expected) in [
+        (&c_level[..], Some(true)),
+        (&not_c_level[..], Some(false)),
+        (&untold[..], None),
+    ] {
+        for title in titles {
+            assert_eq!(title::is_c_level(&json!(title)), expected, "{title}");
+        }
+    }
+    assert_eq!(title::is_c_level(&json!(["Founder", "CEO"])), Some(true));
+    assert_eq!(title::is_c_level(&json!(["CEO", 3])), None);
+    assert_eq!(title::is_c_level(&json!({"title": "CEO"})), None);
+}
+
+#[test]
+fn headcounts() {
+    let large = [
+        "2001",
+        "3,200",
+        "3 200",
+        "3'200",
+        "12_000",
+        "1,234,567",
+        "3.2k",
+        "3.2K",
+        "2.001k",
+        "3e3",
+        "2001.0",
+        "2001+",
+        "10,001+ employees",
+        ">2000",
+        "> 2,000",
+        "over 2000",
+        ">= 2001",
+        "at least 5k",
+        "2,001-5,000",
+        "5k–10k",
+        "3000 to 4000",
+        " 4000 people ",
+    ];
+    let small = [
+        "1",
+        "2000",
+        "2,000",
+        "2k",
+        "2000.0",
+        "1999",
+        "51-200",
+        "1,000 - 2,000",
+        "<2000",
+        "< 2001",
+        "up to 2000",
+        "under 500",
+        "501–1000 employees",
+    ];
+    let untold = [
+        "",
+        "many",
+        "large",
+        "0",
+        "-5",
+        "-5000",
+        "nan",
+        "inf",
+        "infinity",
+        "1e999",
+        "2000+",
+        "2k+",
+        ">1999",
+        ">=2000",
+        "1,000-5,000",
+        "3-5k",
+        "5000-1000",
+        "3.5",
+        "3.200",
+        "3,2k",
+        "32,00",
+        "1234,567",
+        "~3000",
+        "3k k",
+        "1-2-3",
+        "+3000",
+        "١٢٣٤",
+        "3000 or so",
+        "0x1000",
+        "<",
+        "k",
+        "+",
+        "-",
+    ];
+    for (texts, expected) in [
+        (&large[..], Some(true)),
+        (&small[..], Some(false)),
+        (&untold[..], None),
+    ] {
+        for text in texts {
+            assert_eq!(headcount::is_large(&json!(text)), expected, "{text}");
+        }
+    }
+}
+
+#[test]
+fn headcounts_as_json_numbers() {
+    for (number, expected) in [
+        ("2001", "fired recipient_role headcount"),
+        ("3e3", "fired recipient_role headcount"),
+        ("2001.0", "fired recipient_role headcount"),
+        ("99999999999999999999999", "fired recipient_role headcount"),
+        ("2000", "not fired"),
+        ("2E3", "not fired"),
+        ("2000.5", "cannot tell headcount"),
+        ("0", "cannot tell headcount"),
+        ("-3000", "cannot tell headcount"),
+        ("1e400", "cannot tell headcount"),
+        ("1e-3", "cannot tell headcount"),
+        ("true", "cannot tell headcount"),
+        ("[3000]", "cannot tell headcount"),
+    ] {
+        let context = format!(r#"{{"recipient_role":"CEO","headcount":{number}}}"#);
+        check(Rule::CLevelAtLargeCompany, &[(&context, expected)]);
+    }
+}

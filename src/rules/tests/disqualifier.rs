@@ -1,0 +1,163 @@
+use super::*;
+
+#[test]
+fn a_disqualifier_fires_in_any_shape() {
+    check(
+        Rule::Disqualifier,
+        &[
+            (
+                r#"{"disqualifiers":["anti_offshore"]}"#,
+                "fired disqualifiers[0]",
+            ),
+            (
+                r#"{"disqualifiers":["none","Local Only"]}"#,
+                "fired disqualifiers[1]",
+            ),
+            (
+                r#"{"disqualifiers":"do-not-contact"}"#,
+                "fired disqualifiers",
+            ),
+            (
+                r#"{"disqualifiers":"n/a; COMPETITOR"}"#,
+                "fired disqualifiers",
+            ),
+            (
+                r#"{"disqualifiers":[["competitor"]]}"#,
+                "fired disqualifiers[0][0]",
+            ),
+            (
+                r#"{"disqualifiers":{"local_only":false,"competitor":"yes"}}"#,
+                "fired disqualifiers.competitor",
+            ),
+            (
+                r#"{"available_signals":{"disqualifiers":{"antiOffshore":true}}}"#,
+                "fired available_signals.disqualifiers.antiOffshore",
+            ),
+            (
+                r#"{"available_signals":{"disqualifier":"anti_offshore"}}"#,
+                "fired available_signals.disqualifier",
+            ),
+            (r#"{"do_not_contact":"TRUE"}"#, "fired do_not_contact"),
+            (
+                r#"{"available_signals":{"local_only":1}}"#,
+                "fired available_signals.local_only",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn synonyms_and_unknown_flags_in_the_list_fire() {
+    check(
+        Rule::Disqualifier,
+        &[
+            (
+                r#"{"disqualifiers":["in_house_only"]}"#,
+                "fired disqualifiers[0]",
+            ),
+            (
+                r#"{"disqualifiers":["no_offshore"]}"#,
+                "fired disqualifiers[0]",
+            ),
+            (
+                r#"{"disqualifiers":["some_new_flag"]}"#,
+                "fired disqualifiers[0]",
+            ),
+            (
+                r#"{"disqualifiers":["unknown_flag"]}"#,
+                "fired disqualifiers[0]",
+            ),
+            (r#"{"in_house_only":true}"#, "fired in_house_only"),
+        ],
+    );
+}
+
+#[test]
+fn what_says_nothing_does_not_fire() {
+    check(
+        Rule::Disqualifier,
+        &[
+            ("{}", "not fired"),
+            (r#"{"disqualifiers":[]}"#, "not fired"),
+            (r#"{"disqualifiers":null}"#, "not fired"),
+            (r#"{"disqualifiers":""}"#, "not fired"),
+            (r#"{"disqualifiers":["None","n/a","-",null]}"#, "not fired"),
+            (r#"{"disqualifiers":{}}"#, "not fired"),
+            (
+                r#"{"disqualifiers":{"anti_offshore":false,"competitor":null}}"#,
+                "not fired",
+            ),
+            (r#"{"local_only":false,"anti_offshore":"no"}"#, "not fired"),
+            // Fields that only sound like a flag, and flags of somebody else.
+            (
+                r#"{"competitor_intel":true,"anti_offshore_source":"blog"}"#,
+                "not fired",
+            ),
+            (r#"{"threads":[{"do_not_contact":true}]}"#, "not fired"),
+            // An unknown flag counts in the list alone.
+            (r#"{"some_new_flag":true}"#, "not fired"),
+        ],
+    );
+}
+
+#[test]
+fn what_is_unreadable_or_denied_cannot_be_told() {
+    check(
+        Rule::Disqualifier,
+        &[
+            (r#"{"disqualifiers":3}"#, "cannot tell disqualifiers"),
+            (r#"{"disqualifiers":true}"#, "cannot tell disqualifiers"),
+            (
+                r#"{"disqualifiers":["not_a_competitor"]}"#,
+                "cannot tell disqualifiers[0]",
+            ),
+            (
+                r#"{"disqualifiers":"No known issues"}"#,
+                "cannot tell disqualifiers",
+            ),
+            (
+                r#"{"disqualifiers":["unknown"]}"#,
+                "cannot tell disqualifiers[0]",
+            ),
+            (r#"{"disqualifiers":"true"}"#, "cannot tell disqualifiers"),
+            (
+                r#"{"disqualifiers":["17"]}"#,
+                "cannot tell disqualifiers[0]",
+            ),
+            (r#"{"disqualifiers":["?"]}"#, "cannot tell disqualifiers[0]"),
+            (
+                r#"{"disqualifiers":{"reviewed":true}}"#,
+                "cannot tell disqualifiers.reviewed",
+            ),
+            (
+                r#"{"disqualifiers":{"competitor":"perhaps"}}"#,
+                "cannot tell disqualifiers.competitor",
+            ),
+            (
+                r#"{"competitor":"Acme Staffing"}"#,
+                "cannot tell competitor",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn one_readable_flag_is_enough() {
+    check(
+        Rule::Disqualifier,
+        &[
+            (
+                r#"{"disqualifiers":[3,"competitor"]}"#,
+                "fired disqualifiers[1]",
+            ),
+            (
+                r#"{"disqualifiers":3,"available_signals":{"do_not_contact":true}}"#,
+                "fired available_signals.do_not_contact",
+            ),
+            (
+                r#"{"disqualifiers":["anti_offshore"],"available_signals":{"anti_offshore":false}}"#,
+                "fired disqualifiers[0]",
+            ),
+        ],
+    );
+}

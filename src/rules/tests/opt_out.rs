@@ -1,0 +1,194 @@
+use super::*;
+
+#[test]
+fn an_opt_out_of_the_channel_in_use_fires() {
+    check(
+        Rule::OptOut,
+        &[
+            (
+                r#"{"opt_out_channels":["email"]}"#,
+                "fired opt_out_channels[0]",
+            ),
+            (
+                r#"{"opt_out_channels":["sms","E-Mail"]}"#,
+                "fired opt_out_channels[1]",
+            ),
+            (
+                r#"{"opt_out_channels":"SMS, mail"}"#,
+                "fired opt_out_channels",
+            ),
+            (
+                r#"{"optOutChannels":{"email":true,"sms":false}}"#,
+                "fired optOutChannels.email",
+            ),
+            (
+                r#"{"channel":"text","opt_out_channels":["sms"]}"#,
+                "fired opt_out_channels[0]",
+            ),
+            (
+                r#"{"opt_out_channels":["LinkedIn"],"available_signals":{"intended_channel":"InMail"}}"#,
+                "fired opt_out_channels[0]",
+            ),
+            (
+                r#"{"available_signals":{"opt_out_channels":["email"]}}"#,
+                "fired available_signals.opt_out_channels[0]",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn flags_fire() {
+    check(
+        Rule::OptOut,
+        &[
+            (r#"{"opt_out_email":true}"#, "fired opt_out_email"),
+            (
+                r#"{"available_signals":{"email_opt_out":"true"}}"#,
+                "fired available_signals.email_opt_out",
+            ),
+            (
+                r#"{"unsubscribed_from_email":1}"#,
+                "fired unsubscribed_from_email",
+            ),
+            (r#"{"do_not_email":true}"#, "fired do_not_email"),
+            (
+                r#"{"channel":"sms","has_opted_out_of_sms":true}"#,
+                "fired has_opted_out_of_sms",
+            ),
+            (
+                r#"{"email":{"opt_out":true,"last_open":null}}"#,
+                "fired email.opt_out",
+            ),
+            (
+                r#"{"channel":"sms","text":{"optedOut":true}}"#,
+                "fired text.optedOut",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn an_opt_out_of_everything_fires_on_every_channel() {
+    for channel in Channel::ALL {
+        for (context, field) in [
+            (r#"{"opt_out_channels":["all"]}"#, "opt_out_channels[0]"),
+            (r#"{"opt_out_channels":"*"}"#, "opt_out_channels"),
+            (
+                r#"{"all_channels_suppressed":true}"#,
+                "all_channels_suppressed",
+            ),
+            (r#"{"global_opt_out":true}"#, "global_opt_out"),
+            (r#"{"unsubscribed":true}"#, "unsubscribed"),
+            (r#"{"isOptedOut":"yes"}"#, "isOptedOut"),
+            (r#"{"opt_out":"all channels"}"#, "opt_out"),
+            (
+                r#"{"available_signals":{"gdpr_erasure_request":true}}"#,
+                "available_signals.gdpr_erasure_request",
+            ),
+            (r#"{"right_to_be_forgotten":true}"#, "right_to_be_forgotten"),
+        ] {
+            let mut case = case(context);
+            case.requested_channel = Some(channel);
+            let found = show(&evaluate(Rule::OptOut, &case));
+            assert_eq!(found, format!("fired {field}"), "{channel}: {context}");
+        }
+    }
+}
+
+#[test]
+fn no_opt_out_does_not_fire() {
+    check(
+        Rule::OptOut,
+        &[
+            ("{}", "not fired"),
+            (r#"{"opt_out_channels":[]}"#, "not fired"),
+            (r#"{"opt_out_channels":null}"#, "not fired"),
+            (r#"{"opt_out_channels":"none"}"#, "not fired"),
+            (r#"{"opt_out_channels":{"email":false}}"#, "not fired"),
+            (
+                r#"{"email_opt_out":false,"unsubscribed":"no"}"#,
+                "not fired",
+            ),
+            (r#"{"gdpr_erasure_request":null}"#, "not fired"),
+            // What only tells more of an opt-out, and what says nothing of one.
+            (
+                r#"{"opt_out_date":"2031-05-01","opt_out_reason":"asked"}"#,
+                "not fired",
+            ),
+            (
+                r#"{"email":"x@example.org","email_open_rate":1,"do_not_call":true}"#,
+                "not fired",
+            ),
+            (r#"{"email":{"opened":true}}"#, "not fired"),
+        ],
+    );
+}
+
+#[test]
+fn an_opt_out_of_another_channel_or_in_unknown_words_cannot_be_told() {
+    check(
+        Rule::OptOut,
+        &[
+            (
+                r#"{"opt_out_channels":["sms"]}"#,
+                "cannot tell opt_out_channels[0]",
+            ),
+            (
+                r#"{"channel":"sms","opt_out_email":true}"#,
+                "cannot tell opt_out_email",
+            ),
+            (
+                r#"{"opt_out_channels":["pigeon"]}"#,
+                "cannot tell opt_out_channels[0]",
+            ),
+            (
+                r#"{"opt_out_channels":true}"#,
+                "cannot tell opt_out_channels",
+            ),
+            (
+                r#"{"opt_out_channels":{"email":"2031-05-01"}}"#,
+                "cannot tell opt_out_channels.email",
+            ),
+            (
+                r#"{"unsubscribed":"2031-05-01"}"#,
+                "cannot tell unsubscribed",
+            ),
+            (
+                r#"{"email_opt_out":"pending"}"#,
+                "cannot tell email_opt_out",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn one_readable_opt_out_is_enough() {
+    check(
+        Rule::OptOut,
+        &[
+            (
+                r#"{"opt_out_channels":["pigeon","email"]}"#,
+                "fired opt_out_channels[1]",
+            ),
+            (
+                r#"{"opt_out_channels":["email"],"email_opt_out":false}"#,
+                "fired opt_out_channels[0]",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn the_callers_channel_goes_before_the_contexts() {
+    let mut case = case(r#"{"channel":"sms","opt_out_channels":["email"]}"#);
+    assert_eq!(
+        show(&evaluate(Rule::OptOut, &case)),
+        "cannot tell opt_out_channels[0]"
+    );
+    case.requested_channel = Some(Channel::Email);
+    assert_eq!(
+        show(&evaluate(Rule::OptOut, &case)),
+        "fired opt_out_channels[0]"
+    );
+}

@@ -1,0 +1,127 @@
+//! Whether a job title is C-level.
+//!
+//! It is where the title says so (`c_level`, `CTO`, `Chief Revenue Officer`), and is not where the
+//! title names a lower rank. The rest cannot be told: founders above all, whom the rubric does not
+//! name, and who stand in the labelled data at small companies only.
+
+use serde_json::Value;
+
+/// `None` where the title does not tell.
+pub fn is_c_level(value: &Value) -> Option<bool> {
+    match value {
+        Value::String(title) => title_is_c_level(title),
+        Value::Array(titles) => {
+            let titles: Option<Vec<&str>> = titles.iter().map(Value::as_str).collect();
+            title_is_c_level(&titles?.join(", "))
+        }
+        _ => None,
+    }
+}
+
+fn title_is_c_level(title: &str) -> Option<bool> {
+    let title = normalise(title);
+    let tokens: Vec<&str> = title.split_whitespace().collect();
+    let Some(rank) = rank(&tokens) else {
+        let lower = tokens
+            .iter()
+            .any(|token| is_lower(token) || is_helper(token));
+        let open = tokens.iter().any(|token| is_open(token));
+        return (lower && !open).then_some(false);
+    };
+    let (before, after) = tokens.split_at(rank);
+    let helper = before.iter().rposition(|token| is_helper(token));
+    let apart = |helper| before.iter().skip(helper).any(|token| *token == SEPARATOR);
+    match helper {
+        // `Assistant to the CEO`: the rank is another person's.
+        Some(helper) if !apart(helper) => Some(false),
+        Some(_) => None,
+        // `Former CTO`, `CEO Office`.
+        None if before.iter().any(|token| is_doubt(token)) => None,
+        None if after.iter().any(|token| is_helper(token)) => None,
+        None => Some(true),
+    }
+}
+
+/// Between two titles of one person.
+const SEPARATOR: &str = ",";
+
+/// Words in lower case, spaces between, each separator a word.
+fn normalise(title: &str) -> String {
+    let mut words = String::new();
+    for c in title.to_lowercase().chars() {
+        match c {
+            // `C.T.O.`
+            '.' => {}
+            ',' | ';' | '&' | '+' | '/' | '|' | '(' | ')' => words.push_str(" , "),
+            c if c.is_alphanumeric() => words.push(c),
+            _ => words.push(' '),
+        }
+    }
+    words
+        .replace(" and ", " , ")
+        .replace("vice president", "vp")
+}
+
+/// Where the title first names a C-level rank.
+fn rank(tokens: &[&str]) -> Option<usize> {
+    let last_officer = tokens.iter().rposition(|token| *token == "officer");
+    tokens.iter().enumerate().position(|(at, token)| {
+        let next = tokens.get(at + 1).copied().unwrap_or_default();
+        match *token {
+            "c" => matches!(next, "level" | "suite"),
+            "chief" => next == "executive" || last_officer.is_some_and(|officer| officer > at),
+            token => is_rank(token),
+        }
+    })
+}
+
+#[rustfmt::skip]
+fn is_rank(token: &str) -> bool {
+    matches!(
+        token,
+        "clevel" | "csuite" | "cxo" | "ceo" | "cto" | "cfo" | "coo" | "cio" | "cmo" | "cpo" | "cro"
+            | "cco" | "cdo" | "cso" | "ciso" | "chro" | "cao" | "clo" | "cbo" | "cgo" | "cko"
+            | "caio" | "cdao" | "cpto"
+    )
+}
+
+/// Who works for somebody else's rank.
+#[rustfmt::skip]
+fn is_helper(token: &str) -> bool {
+    matches!(
+        token,
+        "assistant" | "pa" | "ea" | "secretary" | "aide" | "office" | "staff" | "advisor"
+            | "adviser" | "reports" | "reporting"
+    )
+}
+
+/// Before a rank: perhaps not, not yet, or no longer the recipient's.
+#[rustfmt::skip]
+fn is_doubt(token: &str) -> bool {
+    matches!(
+        token,
+        "former" | "formerly" | "ex" | "past" | "retired" | "deputy" | "associate" | "incoming"
+            | "future" | "aspiring" | "not" | "non" | "no" | "below" | "sub"
+    )
+}
+
+#[rustfmt::skip]
+fn is_lower(token: &str) -> bool {
+    matches!(
+        token,
+        "vp" | "svp" | "evp" | "avp" | "director" | "head" | "manager" | "lead" | "leader"
+            | "engineer" | "developer" | "architect" | "scientist" | "analyst" | "designer"
+            | "specialist" | "coordinator" | "consultant" | "administrator" | "representative"
+            | "recruiter" | "officer" | "intern"
+    )
+}
+
+/// With a lower rank or without, the person may head the company: `Managing Director`.
+#[rustfmt::skip]
+fn is_open(token: &str) -> bool {
+    matches!(
+        token,
+        "founder" | "cofounder" | "president" | "chief" | "managing" | "general" | "executive"
+            | "owner" | "partner" | "principal" | "chair" | "chairman" | "chairwoman" | "board"
+    )
+}
