@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic_health::server::HealthReporter;
 
+use crate::backend::llama::{AdapterFile, ContextConfig, Files, LlamaSource};
+use crate::backend::{OpenError, Source};
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::engine::backend::{OpenError, Source};
-use crate::engine::llama::{AdapterFile, ContextConfig, Files, LlamaSource};
 use crate::judge::Judge;
 use crate::models::{Bundle, FileState, Store, sha256_file};
 use crate::rpc::control::ControlRpc;

@@ -28,11 +28,23 @@ pub struct Cli {
     command: Command,
 
     /// How log lines are written, on stderr.
-    #[arg(long, global = true, value_enum, default_value = "text", env = "JUDGED_LOG_FORMAT")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "text",
+        env = "JUDGED_LOG_FORMAT"
+    )]
     log_format: LogFormat,
 
     /// What is logged: a level, or a filter such as `judged=debug,llama-cpp-2=info`.
-    #[arg(long, global = true, value_name = "FILTER", default_value = "info", env = "JUDGED_LOG")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILTER",
+        default_value = "info",
+        env = "JUDGED_LOG"
+    )]
     log: String,
 }
 

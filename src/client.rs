@@ -8,9 +8,8 @@ use tonic::transport::{Channel as Connection, Endpoint};
 use tonic::{Code, Request};
 use tonic_types::StatusExt;
 
+use crate::backend::Device;
 use crate::channel::Channel;
-use crate::engine::backend::Device;
-use crate::exit_code::ExitCode;
 use crate::rpc::proto;
 use crate::rpc::proto::control_service_client::ControlServiceClient;
 use crate::rpc::proto::judge_service_client::JudgeServiceClient;
@@ -130,15 +129,12 @@ impl ClientError {
         }
     }
 
-    pub fn exit_code(&self) -> ExitCode {
+    /// Whether no daemon answered, or one that is about to end.
+    pub fn is_unavailable(&self) -> bool {
         match self {
-            ClientError::Address { .. } => ExitCode::Usage,
-            ClientError::Unreachable { .. } => ExitCode::Unreachable,
-            ClientError::Refused { status } if status.code() == Code::Unavailable => {
-                ExitCode::Unreachable
-            }
-            ClientError::Refused { .. } => ExitCode::Refused,
-            ClientError::Answer(_) => ExitCode::Failed,
+            ClientError::Unreachable { .. } => true,
+            ClientError::Refused { status } => status.code() == Code::Unavailable,
+            ClientError::Address { .. } | ClientError::Answer(_) => false,
         }
     }
 }

@@ -11,8 +11,8 @@ use clap::{ArgMatches, Args, ValueEnum, parser::ValueSource};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::backend::llama::{MAX_SEQUENCES, available_threads};
 use crate::engine;
-use crate::engine::llama::{MAX_SEQUENCES, available_threads};
 use crate::judge::{Dispositions, Policy};
 use crate::models::Store;
 use crate::rules::Rule;
@@ -239,12 +239,13 @@ impl Settings {
         if let Some(path) = file {
             put(&read(path)?, &|_| Origin::File(path.to_owned()));
         }
-        put(self, &|name| {
-            match matches.and_then(|matches| matches.value_source(name)) {
+        put(
+            self,
+            &|name| match matches.and_then(|matches| matches.value_source(name)) {
                 Some(ValueSource::EnvVariable) => Origin::Environment,
                 _ => Origin::Flag,
-            }
-        });
+            },
+        );
         Ok(resolved)
     }
 

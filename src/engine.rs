@@ -4,11 +4,8 @@
 //! Dropping an event receiver cancels its job at the next step. When every
 //! handle is gone the thread finishes what it has and ends.
 
-pub mod backend;
-pub mod llama;
 pub mod meter;
 pub mod scheduler;
-pub mod scripted;
 pub mod worker;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,10 +15,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use self::backend::{Backend, Capacity, Description, OpenError, Source, Token};
 use self::meter::Meter;
 use self::scheduler::Limits;
 use self::worker::{EVENTS_PER_JOB, End, Event, Job, Worker};
+use crate::backend::{Backend, Capacity, Description, OpenError, Source, Token};
 use crate::grammar::Grammar;
 use crate::models::Bundle;
 use crate::prompt::Prompt;
@@ -219,7 +216,8 @@ impl Thread {
             let failure = match outcome {
                 Ok(Ok(())) => return,
                 Ok(Err(OpenError::Missing(reason))) => {
-                    let known = matches!(&*self.state.borrow(), State::Missing(old) if *old == reason);
+                    let known =
+                        matches!(&*self.state.borrow(), State::Missing(old) if *old == reason);
                     if !known {
                         tracing::warn!(%reason, "no model: rules decide until it is there");
                         self.state.send_replace(State::Missing(reason));

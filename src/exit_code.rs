@@ -2,6 +2,8 @@
 
 use std::process;
 
+use crate::client::ClientError;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ExitCode {
@@ -35,5 +37,16 @@ Exit codes:
 impl From<ExitCode> for process::ExitCode {
     fn from(code: ExitCode) -> Self {
         process::ExitCode::from(code as u8)
+    }
+}
+
+impl From<&ClientError> for ExitCode {
+    fn from(error: &ClientError) -> Self {
+        match error {
+            ClientError::Address { .. } => ExitCode::Usage,
+            ClientError::Answer(_) => ExitCode::Failed,
+            error if error.is_unavailable() => ExitCode::Unreachable,
+            ClientError::Unreachable { .. } | ClientError::Refused { .. } => ExitCode::Refused,
+        }
     }
 }

@@ -11,7 +11,7 @@ use llguidance::api::TopLevelGrammar;
 use llguidance::{Matcher, ParserFactory};
 use toktrie::{TokEnv, TokRxInfo, TokTrie, TokenizerEnv};
 
-use crate::engine::backend::{Token, Tokenizer};
+use crate::backend::{Token, Tokenizer};
 use crate::models::AnswerSpec;
 use crate::verdict::{Label, Scores};
 
@@ -157,7 +157,11 @@ impl Grammar {
                 }
             }
         }
-        let mask = self.start.clone().compute_mask().map_err(GrammarError::of)?;
+        let mask = self
+            .start
+            .clone()
+            .compute_mask()
+            .map_err(GrammarError::of)?;
         for token in mask.iter() {
             let piece = self.tokenizer.piece(token);
             let label = Label::ALL
@@ -370,7 +374,9 @@ impl Vocabulary {
         let size = tokenizer.vocab_size() as u32;
         let ends = tokenizer.end_tokens();
         let Some(end) = ends.first().filter(|_| ends.iter().all(|end| *end < size)) else {
-            return Err(GrammarError::Compile("the model has no end token".to_owned()));
+            return Err(GrammarError::Compile(
+                "the model has no end token".to_owned(),
+            ));
         };
         let words: Vec<Vec<u8>> = (0..size)
             .map(|token| {

@@ -2,30 +2,41 @@
 //! sent. ARCHITECTURE.md tells the way of one request; modules use only those
 //! listed above them.
 
-pub mod channel;
-pub mod context;
 pub mod names;
+
+pub mod channel;
+
+pub mod context;
+
 pub mod verdict;
 
 pub mod rules;
 
 pub mod gguf;
 
-pub mod adapter;
 pub mod base;
+
+pub mod adapter;
+
 pub mod models;
 
-pub mod engine;
+pub mod backend;
+
 pub mod grammar;
 pub mod prompt;
 
+pub mod engine;
+
 pub mod judge;
 
-pub mod client;
 pub mod rpc;
 
-pub mod app;
+pub mod client;
+
 pub mod config;
 
-pub mod cli;
+pub mod app;
+
 pub mod exit_code;
+
+pub mod cli;

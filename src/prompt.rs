@@ -7,8 +7,8 @@
 
 use std::sync::Arc;
 
+use crate::backend::{Token, Tokenizer};
 use crate::context::Context;
-use crate::engine::backend::{Token, Tokenizer};
 use crate::models::ContextFormat;
 use crate::verdict::Case;
 

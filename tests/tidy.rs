@@ -62,11 +62,16 @@ fn crate_uses(text: &str) -> Vec<String> {
     for rest in text.split("crate::").skip(1) {
         let list = match rest.strip_prefix('{') {
             Some(list) => list.split('}').next().unwrap_or_default(),
-            None => rest.split(|letter| !is_name(letter)).next().unwrap_or_default(),
+            None => rest
+                .split(|letter| !is_name(letter))
+                .next()
+                .unwrap_or_default(),
         };
         let each = list.split(',').map(|item| {
             let item = item.trim();
-            item.split(|letter| !is_name(letter)).next().unwrap_or_default()
+            item.split(|letter| !is_name(letter))
+                .next()
+                .unwrap_or_default()
         });
         names.extend(each.filter(|name| !name.is_empty()).map(str::to_owned));
     }
@@ -85,7 +90,10 @@ fn a_module_uses_only_modules_listed_above_it() {
     for path in rust_files("src") {
         let own = module_of(&path);
         let Some(own_place) = place.get(own.as_str()) else {
-            assert!(matches!(own.as_str(), "lib" | "main"), "{own} is not in lib.rs");
+            assert!(
+                matches!(own.as_str(), "lib" | "main"),
+                "{own} is not in lib.rs"
+            );
             continue;
         };
         if is_test(&path) {
@@ -182,7 +190,10 @@ fn the_readme_lists_every_setting_with_its_default() {
             .find(|line| line.starts_with(&format!("| `{name}` |")))
             .unwrap_or_else(|| panic!("README.md has no row for `{name}`"));
         if let Some(shown) = shown.filter(|shown| !shown.is_empty()) {
-            assert!(row.contains(&format!("| `{shown}` |")), "{row} is not {shown}");
+            assert!(
+                row.contains(&format!("| `{shown}` |")),
+                "{row} is not {shown}"
+            );
         }
     }
 }

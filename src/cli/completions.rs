@@ -16,7 +16,12 @@ pub struct CompletionsArgs {
 
 pub fn run(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut super::Cli::command(), "judged", &mut script);
+    clap_complete::generate(
+        args.shell,
+        &mut super::Cli::command(),
+        "judged",
+        &mut script,
+    );
     io::Write::write_all(&mut io::stdout(), &script)?;
     Ok(ExitCode::Ok)
 }

@@ -8,9 +8,9 @@ use serde_json::json;
 use self::speed::Speed;
 use super::print;
 use crate::app::llama_source;
+use crate::backend::llama::{RUNTIME, available_threads, backends_dir};
+use crate::backend::{Description, OpenError, Source};
 use crate::config::{Config, Settings};
-use crate::engine::backend::{Description, OpenError, Source};
-use crate::engine::llama::{RUNTIME, available_threads, backends_dir};
 use crate::exit_code::ExitCode;
 use crate::models::{Bundle, FileState, Store};
 
@@ -22,7 +22,12 @@ use crate::models::{Bundle, FileState, Store};
 #[derive(Args, Debug)]
 pub struct DoctorArgs {
     /// The model bundle: a name, or the path of a manifest.
-    #[arg(long, value_name = "NAME", default_value = "tenacious-judge", env = "JUDGED_BUNDLE")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "tenacious-judge",
+        env = "JUDGED_BUNDLE"
+    )]
     bundle: String,
 
     /// The store of model files.
@@ -107,7 +112,9 @@ fn examine(args: &DoctorArgs) -> anyhow::Result<Findings> {
             findings.engine = Some((description, speed));
         }
         (Ok(()), Some((_, Err(error)))) => findings.problems.push(format!("no decode: {error}")),
-        (Ok(()), None) => findings.problems.push("the model was not opened".to_owned()),
+        (Ok(()), None) => findings
+            .problems
+            .push("the model was not opened".to_owned()),
         (Err(OpenError::Missing(reason) | OpenError::Failed(reason)), _) => {
             findings.problems.push(reason);
         }
@@ -126,11 +133,12 @@ impl Findings {
             "threads    {} may run here, {} cores online",
             self.threads_available, self.cores_online
         );
+        println!("bundle     {}@{}", self.bundle.name, self.bundle.revision);
         println!(
-            "bundle     {}@{}",
-            self.bundle.name, self.bundle.revision
+            "base       {} ({})",
+            self.base.display(),
+            state(&self.base_state)
         );
-        println!("base       {} ({})", self.base.display(), state(&self.base_state));
         if let Some((description, speed)) = &self.engine {
             println!("adapter    {}", description.adapter);
             println!(
@@ -138,7 +146,10 @@ impl Findings {
                 description.cpu_variant, description.threads
             );
             for device in &description.devices {
-                println!("device     {} ({}): {}", device.name, device.kind, device.description);
+                println!(
+                    "device     {} ({}): {}",
+                    device.name, device.kind, device.description
+                );
             }
             let expected = speed.expected(description);
             let beside = |rate: fn(&Speed) -> f64| match &expected {

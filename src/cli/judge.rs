@@ -69,7 +69,12 @@ pub struct JudgeArgs {
     timeout: f64,
 
     /// Where JudgeService listens.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:50551", env = "JUDGED_ADDR")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:50551",
+        env = "JUDGED_ADDR"
+    )]
     addr: String,
 
     /// Print one JSON object a line.
@@ -106,7 +111,7 @@ async fn ask_all(
         Ok(client) => client,
         Err(error) => {
             print::error_chain(&error);
-            return Ok(error.exit_code());
+            return Ok(ExitCode::from(&error));
         }
     };
     let total = cases.len();
@@ -130,11 +135,13 @@ async fn ask_all(
         let code = match &outcome {
             Ok(decision) if fail_on.contains(&decision.label) => ExitCode::LabelMet,
             Ok(_) => ExitCode::Ok,
-            Err(error) => error.exit_code(),
+            Err(error) => ExitCode::from(error),
         };
         end = worse(end, code);
         let line = match (&outcome, args.json) {
-            (Ok(decision), true) => print::decision_json(name, &case.request_id, decision).to_string(),
+            (Ok(decision), true) => {
+                print::decision_json(name, &case.request_id, decision).to_string()
+            }
             (Ok(decision), false) => print::decision_text(name, decision) + "\n",
             (Err(error), true) => print::error_json(name, &case.request_id, error).to_string(),
             (Err(error), false) => {
@@ -222,7 +229,11 @@ fn worse(one: ExitCode, other: ExitCode) -> ExitCode {
         ExitCode::LabelMet => 1,
         _ => 2,
     };
-    if weight(other) > weight(one) { other } else { one }
+    if weight(other) > weight(one) {
+        other
+    } else {
+        one
+    }
 }
 
 /// A bar on a terminal, nothing elsewhere; for one case there is nothing to show.
@@ -235,7 +246,10 @@ fn progress(total: Option<u64>) -> ProgressBar {
             ProgressBar::new(total),
             "{bar:30} {pos}/{len} judged, {eta} left",
         ),
-        None => (ProgressBar::new_spinner(), "{spinner} {pos} judged, {per_sec}"),
+        None => (
+            ProgressBar::new_spinner(),
+            "{spinner} {pos} judged, {per_sec}",
+        ),
     };
     match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style),

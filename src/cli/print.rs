@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::backend::Device;
 use crate::client::ClientError;
-use crate::engine::backend::Device;
 use crate::verdict::{Decision, Label, ModelRevision};
 
 /// An error and its causes on stderr, with what to do where that is known.
@@ -42,7 +42,10 @@ pub fn decision_text(name: Option<&str>, decision: &Decision) -> String {
             format!("{label} {probability:.3}")
         });
         let mass = scores.legal_mass;
-        lines.push(format!("  scores     {}  (mass {mass:.3})", rows.join("  ")));
+        lines.push(format!(
+            "  scores     {}  (mass {mass:.3})",
+            rows.join("  ")
+        ));
     }
     if let Some(reason) = &decision.degraded_reason {
         lines.push(format!("  degraded   {reason}"));

@@ -14,7 +14,12 @@ use crate::exit_code::ExitCode;
 #[derive(Args, Debug)]
 pub struct StatusArgs {
     /// Where ControlService listens.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:50552", env = "JUDGED_CONTROL_ADDR")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:50552",
+        env = "JUDGED_CONTROL_ADDR"
+    )]
     addr: String,
 
     /// Wait until the model decides, at most so many seconds.
@@ -32,7 +37,7 @@ pub fn run(args: &StatusArgs) -> anyhow::Result<ExitCode> {
         Ok(status) => status,
         Err(error) => {
             print::error_chain(&error);
-            return Ok(error.exit_code());
+            return Ok(ExitCode::from(&error));
         }
     };
     if args.json {
@@ -88,7 +93,10 @@ fn print_text(status: &Status) {
             engine.cpu_variant, engine.threads
         );
         for device in &engine.devices {
-            println!("device    {} ({}): {}", device.name, device.kind, device.description);
+            println!(
+                "device    {} ({}): {}",
+                device.name, device.kind, device.description
+            );
         }
         println!(
             "context   {} cells, {} slots, {} prompt tokens shared, loaded in {:.1} s",
@@ -104,10 +112,7 @@ fn print_text(status: &Status) {
     );
     println!(
         "decided   {} by the model, {} by rules, {} refused, {} abandoned",
-        status.decisions_by_model,
-        status.decisions_by_rules,
-        status.refused,
-        status.abandoned
+        status.decisions_by_model, status.decisions_by_rules, status.refused, status.abandoned
     );
     println!(
         "tokens    {} prefilled in {:.1} s, {} spared by the cache, {} decoded in {:.1} s",

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::Sender;
 
-use super::backend::{Backend, DecodeError, SequenceId, Span, Token};
 use super::meter::Meter;
 use super::scheduler::{Arrival, JobId, Limits, Scheduler, Step};
+use crate::backend::{Backend, DecodeError, SequenceId, Span, Token};
 use crate::grammar::{Answer, Grammar, GrammarError, Progress};
 use crate::verdict::{RationaleMode, Scores, Timings, Usage};
 
@@ -416,7 +416,11 @@ impl Active<'_> {
 
     fn answered(&self) -> Answered {
         Answered {
-            rationale: self.answer.as_ref().map(Answer::sentence).unwrap_or_default(),
+            rationale: self
+                .answer
+                .as_ref()
+                .map(Answer::sentence)
+                .unwrap_or_default(),
             usage: self.usage(),
             timings: self.timings(),
         }

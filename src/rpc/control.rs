@@ -7,9 +7,7 @@ use tonic::{Request, Response, Status};
 
 use super::convert;
 use super::proto::control_service_server::ControlService;
-use super::proto::{
-    Counters, Device, EngineInfo, GetStatusRequest, GetStatusResponse,
-};
+use super::proto::{Counters, Device, EngineInfo, GetStatusRequest, GetStatusResponse};
 use crate::engine::Ready;
 use crate::judge::Judge;
 

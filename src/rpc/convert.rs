@@ -7,11 +7,14 @@ use tonic::metadata::MetadataMap;
 
 use super::proto;
 use super::status::{Failure, Violation};
+use crate::channel::Channel;
 use crate::context::Context;
 use crate::engine::State;
 use crate::judge::{ContentHash, Request};
-use crate::channel::Channel;
-use crate::verdict::{Case, DecidedBy, Decision, Disposition, Label, Mode, ModelRevision, RationaleMode, Timings, Usage};
+use crate::verdict::{
+    Case, DecidedBy, Decision, Disposition, Label, Mode, ModelRevision, RationaleMode, Timings,
+    Usage,
+};
 
 /// The longest request id, in bytes.
 pub const REQUEST_ID_LIMIT: usize = 128;
@@ -50,7 +53,10 @@ pub fn request(
         }
     };
     if message.draft.trim().is_empty() {
-        wrong("draft", "`draft` is empty: there is nothing to judge".to_owned());
+        wrong(
+            "draft",
+            "`draft` is empty: there is nothing to judge".to_owned(),
+        );
     }
     let context = match Context::parse(&message.context_json) {
         Ok(context) => Some(context),

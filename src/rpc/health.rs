@@ -18,7 +18,9 @@ pub const CONTROL_SERVICE: &str = "judge.v1.ControlService";
 
 /// Reports until the engine's state can change no more.
 pub async fn report(reporter: HealthReporter, judge: Arc<Judge>) {
-    reporter.set_service_status("", ServingStatus::Serving).await;
+    reporter
+        .set_service_status("", ServingStatus::Serving)
+        .await;
     reporter
         .set_service_status(CONTROL_SERVICE, ServingStatus::Serving)
         .await;

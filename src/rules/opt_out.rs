@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::evidence::one_line;
 use super::words::{Answer, Entry, find_in_list};
 use super::{Evidence, Finding};
-use crate::context::{Context, Field, channel_named, squash};
 use crate::channel::Channel;
+use crate::context::{Context, Field, channel_named, squash};
 
 /// What a field's name says about opt-outs.
 enum Subject {

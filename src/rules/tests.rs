@@ -7,8 +7,8 @@ mod opt_out;
 mod total;
 
 use super::*;
-use crate::context::Context;
 use crate::channel::Channel;
+use crate::context::Context;
 
 fn case(context: &str) -> Case {
     Case {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::engine::backend::{Backend, DecodeError, Description, SequenceId, Span, Token};
+use crate::backend::{Backend, DecodeError, Description, SequenceId, Span, Token};
 
 /// Tokens per second.
 #[derive(Clone, Copy, Debug, PartialEq)]

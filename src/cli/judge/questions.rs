@@ -79,7 +79,9 @@ pub fn read(args: &JudgeArgs) -> anyhow::Result<Cases> {
     }
     match args.file.as_deref() {
         None => bail!("no case: give a FILE (`-` for stdin), or --context and --draft"),
-        Some(path) if path == Path::new("-") => Ok(lines("stdin", BufReader::new(std::io::stdin()))),
+        Some(path) if path == Path::new("-") => {
+            Ok(lines("stdin", BufReader::new(std::io::stdin())))
+        }
         Some(path) => from_file(path),
     }
 }

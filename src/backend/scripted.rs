@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::backend::{
+use super::{
     Backend, Capacity, DecodeError, Description, OpenError, SequenceId, Source, Span, Token,
     Tokenizer,
 };

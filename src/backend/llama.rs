@@ -21,7 +21,7 @@ use llama_cpp_2::{
     LlamaBackendDeviceType, LogOptions, list_llama_ggml_backend_devices, send_logs_to_tracing,
 };
 
-use super::backend::{
+use super::{
     Backend, Capacity, DecodeError, Description, Device, OpenError, SequenceId, Source, Span,
     Token, Tokenizer,
 };
@@ -70,7 +70,10 @@ impl Source for LlamaSource {
         let description_of_adapter = check_files(&files).map_err(failed)?;
         let mut model = load(runtime, &files.base).map_err(failed)?;
         let mut adapter = match &files.adapter {
-            Some(file) => Some((load_adapter(&mut model, &file.path).map_err(failed)?, file.scale)),
+            Some(file) => Some((
+                load_adapter(&mut model, &file.path).map_err(failed)?,
+                file.scale,
+            )),
             None => None,
         };
         let model = Arc::new(model);
@@ -117,7 +120,9 @@ impl ContextConfig {
     fn params(self) -> Result<LlamaContextParams, String> {
         let sequences = self.sequences;
         if sequences > MAX_SEQUENCES {
-            return Err(format!("`{sequences}` sequences are over `{MAX_SEQUENCES}`"));
+            return Err(format!(
+                "`{sequences}` sequences are over `{MAX_SEQUENCES}`"
+            ));
         }
         let cells = NonZeroU32::new(self.cells).ok_or("a KV cache needs cells")?;
         let threads = i32::try_from(self.threads.max(1)).map_err(|error| error.to_string())?;
@@ -404,7 +409,11 @@ pub fn backends_dir() -> Option<PathBuf> {
     let places = ["lib", "../lib", "../lib/judged"];
     named
         .into_iter()
-        .chain(beside.into_iter().flat_map(|dir| places.map(|place| dir.join(place))))
+        .chain(
+            beside
+                .into_iter()
+                .flat_map(|dir| places.map(|place| dir.join(place))),
+        )
         .filter(|dir| dir.to_str().is_some())
         .find(|dir| has_backend(dir))
 }
@@ -413,9 +422,12 @@ fn has_backend(dir: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(dir) else {
         return false;
     };
-    entries
-        .flatten()
-        .any(|entry| entry.file_name().to_string_lossy().starts_with("libggml-cpu"))
+    entries.flatten().any(|entry| {
+        entry
+            .file_name()
+            .to_string_lossy()
+            .starts_with("libggml-cpu")
+    })
 }
 
 /// Reads the files in Rust, since llama.cpp aborts on some malformed ones;
@@ -452,9 +464,12 @@ fn load(runtime: &LlamaBackend, path: &Path) -> Result<LlamaModel, String> {
 }
 
 fn load_adapter(model: &mut LlamaModel, path: &Path) -> Result<LlamaLoraAdapter, String> {
-    model
-        .lora_adapter_init(path)
-        .map_err(|error| format!("llama.cpp refused the adapter `{}`: {error}", path.display()))
+    model.lora_adapter_init(path).map_err(|error| {
+        format!(
+            "llama.cpp refused the adapter `{}`: {error}",
+            path.display()
+        )
+    })
 }
 
 fn devices() -> Vec<Device> {

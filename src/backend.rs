@@ -1,6 +1,9 @@
 //! What the engine asks of an inference runtime, so that all else runs, and is
 //! tested, without one.
 
+pub mod llama;
+pub mod scripted;
+
 use std::sync::Arc;
 
 pub use toktrie::TokenId as Token;
