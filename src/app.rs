@@ -137,7 +137,8 @@ pub fn llama_source(config: &Config, bundle: &Bundle) -> LlamaSource {
     let cells = (slots + 1) * (longest + ANSWER_EXTRA);
     let context = ContextConfig {
         cells: u32::try_from(cells).unwrap_or(u32::MAX),
-        batch: u32::try_from(config.engine.chunk).unwrap_or(u32::MAX),
+        // A chunk of one prompt, or a token of each slot.
+        batch: u32::try_from(config.engine.chunk.max(slots)).unwrap_or(u32::MAX),
         sequences: u32::try_from(slots + 1).unwrap_or(u32::MAX),
         threads: config.threads,
     };

@@ -2,6 +2,7 @@
 //! tested, without one.
 
 pub mod llama;
+mod memory;
 pub mod scripted;
 
 use std::sync::Arc;

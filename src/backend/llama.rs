@@ -21,10 +21,12 @@ use llama_cpp_2::{
     LlamaBackendDeviceType, LogOptions, list_llama_ggml_backend_devices, send_logs_to_tracing,
 };
 
+use super::memory;
 use super::{
     Backend, Capacity, DecodeError, Description, Device, OpenError, SequenceId, Source, Span,
     Token, Tokenizer,
 };
+use crate::base::BaseInfo;
 use crate::{adapter, base, gguf};
 
 /// The versions that this daemon is built with.
@@ -67,7 +69,7 @@ impl Source for LlamaSource {
         let failed = |text: String| OpenError::Failed(text);
         let runtime = runtime().map_err(failed)?;
         let files = (self.find)()?;
-        let description_of_adapter = check_files(&files).map_err(failed)?;
+        let description_of_adapter = check_files(&files, self.context).map_err(failed)?;
         let mut model = load(runtime, &files.base).map_err(failed)?;
         let mut adapter = match &files.adapter {
             Some(file) => Some((
@@ -432,9 +434,10 @@ fn has_backend(dir: &Path) -> bool {
 
 /// Reads the files in Rust, since llama.cpp aborts on some malformed ones;
 /// says what the adapter is.
-fn check_files(files: &Files) -> Result<String, String> {
+fn check_files(files: &Files, context: ContextConfig) -> Result<String, String> {
     let header = gguf::read(&files.base).map_err(|error| error.to_string())?;
-    base::check_base(&header).map_err(|error| error.to_string())?;
+    let info = base::check_base(&header).map_err(|error| error.to_string())?;
+    check_memory(&info, context)?;
     match &files.adapter {
         None => Ok("none".to_owned()),
         Some(file) => {
@@ -449,6 +452,24 @@ fn check_files(files: &Files) -> Result<String, String> {
         }
     }
 }
+
+/// A KV cache that does not fit ends the process instead of the attempt.
+fn check_memory(base: &BaseInfo, context: ContextConfig) -> Result<(), String> {
+    let head = u64::from(base.embedding_length / base.heads.max(1));
+    let row = head * u64::from(base.kv_heads) * u64::from(base.layers);
+    let needed = u64::from(context.cells) * row * KEY_AND_VALUE_BYTES;
+    match memory::available_bytes() {
+        Some(available) if needed > available => Err(format!(
+            "the KV cache needs {} MiB and {} MiB are free: lower `slots`",
+            needed >> 20,
+            available >> 20
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// One f16 each.
+const KEY_AND_VALUE_BYTES: u64 = 4;
 
 fn load(runtime: &LlamaBackend, path: &Path) -> Result<LlamaModel, String> {
     // No devices and no layers: strictly the CPU.

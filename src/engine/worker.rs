@@ -294,12 +294,17 @@ impl<'a> Worker<'a> {
     fn decode(&mut self, slots: &[usize]) -> Result<(), DecodeError> {
         let mut spans = Vec::with_capacity(slots.len());
         let mut ids = Vec::with_capacity(slots.len());
+        // Answers that begin bring several tokens each: who finds the batch
+        // full takes part in the next step.
+        let mut room = self.backend.capacity().batch;
         for slot in slots {
             let id = self.slots[*slot];
             let active = id.and_then(|id| Some((id, self.jobs.get(&id)?)));
             if let Some((id, active)) = active
                 && let Some(answer) = &active.answer
+                && answer.pending().len() <= room
             {
+                room -= answer.pending().len();
                 ids.push(id);
                 spans.push(Span {
                     sequence: sequence(*slot),
