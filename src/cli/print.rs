@@ -6,12 +6,17 @@ use crate::backend::Device;
 use crate::client::ClientError;
 use crate::verdict::{Decision, Label, ModelRevision};
 
-/// An error and its causes on stderr, with what to do where that is known.
+/// An error and its causes, on stderr.
 pub fn error_chain(error: &dyn std::error::Error) {
-    eprintln!("error: {error}");
+    let mut text = error.to_string();
+    eprintln!("error: {text}");
     let mut cause = error.source();
     while let Some(error) = cause {
-        eprintln!("  caused by: {error}");
+        // Wrappers of wrappers often say the same.
+        if error.to_string() != text {
+            text = error.to_string();
+            eprintln!("  caused by: {text}");
+        }
         cause = error.source();
     }
 }
