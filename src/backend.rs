@@ -124,6 +124,12 @@ pub enum DecodeError {
     NoSuchToken { token: Token },
     #[error("a batch needs at least one token in each span")]
     Empty,
+    #[error("sequence `{sequence}` has `{tokens}` tokens, not `{expected}`")]
+    Length {
+        sequence: u32,
+        tokens: usize,
+        expected: usize,
+    },
     #[error("the runtime failed to decode: {0}")]
     Runtime(String),
 }

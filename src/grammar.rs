@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use llguidance::api::TopLevelGrammar;
 use llguidance::{Matcher, ParserFactory};
-use toktrie::{TokEnv, TokRxInfo, TokTrie, TokenizerEnv};
+use toktrie::{InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenizerEnv};
 
 use crate::backend::{Token, Tokenizer};
 use crate::models::AnswerSpec;
@@ -216,14 +216,13 @@ impl Answer<'_> {
             if self.matcher.is_accepting().map_err(GrammarError::of)? {
                 return self.finish();
             }
-            let close = self.grammar.close;
-            let closes = self
-                .matcher
-                .validate_tokens(&[close])
-                .map_err(GrammarError::of)?;
-            if closes == 1 {
-                self.consume(close)?;
+            if self.can_close()? {
+                self.consume(self.grammar.close)?;
                 return self.finish();
+            }
+            // A grammar that no full stop can end: an error, never an overlong answer.
+            if self.sentence_tokens >= self.grammar.max_tokens {
+                return Err(GrammarError::Stuck);
             }
         }
         let token = self.choose(logits)?;
@@ -251,6 +250,16 @@ impl Answer<'_> {
     fn closing(&self) -> bool {
         self.sentence_tokens + CLOSING_TOKENS >= self.grammar.max_tokens
             || self.sentence.len() + CLOSING_BYTES >= self.grammar.max_bytes
+    }
+
+    /// Whether a full stop ends the answer here. That the grammar takes one is not enough: it
+    /// could be the beginning of "...".
+    fn can_close(&self) -> Result<bool, GrammarError> {
+        let mut matcher = self.matcher.clone();
+        let taken = matcher
+            .try_consume_tokens(&[self.grammar.close])
+            .map_err(GrammarError::of)?;
+        Ok(taken == 1 && matcher.is_accepting().map_err(GrammarError::of)?)
     }
 
     /// The likeliest token that the grammar and the bounds allow.
@@ -352,7 +361,10 @@ impl GrammarError {
 fn start(grammar: &str, tokenizer: &Arc<dyn Tokenizer>) -> Result<Matcher, GrammarError> {
     let compile = |error: &dyn std::fmt::Display| GrammarError::Compile(error.to_string());
     let env: TokEnv = Arc::new(Vocabulary::new(tokenizer)?);
-    let mut factory = ParserFactory::new_simple(&env).map_err(|error| compile(&error))?;
+    // Without slices: those that the crate brings are made for JSON, and cost as much as the rest.
+    let capabilities = InferenceCapabilities::default();
+    let mut factory =
+        ParserFactory::new(&env, capabilities, &[]).map_err(|error| compile(&error))?;
     factory.quiet();
     factory.limits_mut().verbose_errors = false;
     let parser = factory.create_parser(TopLevelGrammar::from_lark(grammar.to_owned()));

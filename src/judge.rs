@@ -151,6 +151,11 @@ impl Judge {
         }
     }
 
+    /// Counts a request that was refused before it could be read.
+    pub fn count_refused(&self) {
+        self.counts.refused.fetch_add(1, Relaxed);
+    }
+
     /// Why the model does not decide although the mode asks for it.
     pub fn trouble(&self) -> Option<String> {
         match self.policy.mode {
@@ -177,7 +182,7 @@ impl Judge {
     pub async fn decide(self: &Arc<Self>, request: Request) -> Result<Verdict, JudgeError> {
         let outcome = self.try_decide(request).await;
         if outcome.is_err() {
-            self.counts.refused.fetch_add(1, Relaxed);
+            self.count_refused();
         }
         outcome
     }
@@ -456,7 +461,7 @@ impl Verdict {
             let judge = Arc::clone(&rest.judge);
             let event = judge.next_event(&mut rest.events, rest.deadline).await;
             let refused = |error| {
-                judge.counts.refused.fetch_add(1, Relaxed);
+                judge.count_refused();
                 error
             };
             match event.map_err(refused)? {

@@ -167,6 +167,28 @@ impl Llama<'_> {
         i32::try_from(id).map_err(|_| error)
     }
 
+    /// The tokens that a sequence has.
+    fn length(&self, sequence: SequenceId) -> Result<usize, DecodeError> {
+        let last = self.context.kv_cache_seq_pos_max(self.sequence(sequence)?);
+        Ok(usize::try_from(last + 1).unwrap_or(0))
+    }
+
+    fn expect_length(
+        &self,
+        sequence: SequenceId,
+        tokens: usize,
+        expected: usize,
+    ) -> Result<(), DecodeError> {
+        if tokens == expected {
+            return Ok(());
+        }
+        Err(DecodeError::Length {
+            sequence: sequence.0,
+            tokens,
+            expected,
+        })
+    }
+
     /// More tokens than the batch holds, and unknown tokens, are too.
     fn check(&self, spans: &[Span<'_>]) -> Result<(), DecodeError> {
         let tokens: usize = spans.iter().map(|span| span.tokens.len()).sum();
@@ -176,8 +198,13 @@ impl Llama<'_> {
                 limit: self.capacity.batch,
             });
         }
-        for span in spans {
-            self.sequence(span.sequence)?;
+        for (index, span) in spans.iter().enumerate() {
+            let before = spans[..index].iter();
+            let before = before.filter(|other| other.sequence == span.sequence);
+            let before: usize = before.map(|other| other.tokens.len()).sum();
+            // llama.cpp takes a gap at the beginning of a sequence, and answers something.
+            let length = self.length(span.sequence)? + before;
+            self.expect_length(span.sequence, length, span.start)?;
             if span.tokens.is_empty() {
                 return Err(DecodeError::Empty);
             }
@@ -246,6 +273,10 @@ impl Backend for Llama<'_> {
         to: SequenceId,
         length: usize,
     ) -> Result<(), DecodeError> {
+        let (had, has) = (self.length(from)?, self.length(to)?);
+        // What is shared twice is counted twice, and never freed.
+        self.expect_length(to, has, 0)?;
+        self.expect_length(from, had.min(length), length)?;
         let (from, to) = (self.sequence(from)?, self.sequence(to)?);
         let length = u32::try_from(length).map_err(|_| DecodeError::CacheFull)?;
         self.context

@@ -155,6 +155,7 @@ impl<'a> Worker<'a> {
     pub fn run(&mut self, jobs: &Receiver<Job>) -> End {
         loop {
             self.meter.beat();
+            self.meter.set_running(self.scheduler.running());
             if self.scheduler.is_idle() {
                 match jobs.recv_timeout(HEARTBEAT) {
                     Ok(job) => self.accept(job),

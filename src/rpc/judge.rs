@@ -16,7 +16,7 @@ use super::proto::{
     judge_stream_response::Event,
 };
 use super::status::{Failure, Violation};
-use crate::judge::{Judge, Verdict};
+use crate::judge::{self, Judge, Verdict};
 
 pub struct JudgeRpc {
     judge: Arc<Judge>,
@@ -46,7 +46,8 @@ impl JudgeService for JudgeRpc {
         let arrived = Instant::now();
         let deadline = convert::deadline(request.metadata(), arrived);
         let answer = async {
-            let request = convert::request(request.into_inner(), arrived, deadline)?;
+            let request = convert::request(request.into_inner(), arrived, deadline)
+                .inspect_err(|_| self.judge.count_refused())?;
             let verdict = self.judge.decide(request).await?;
             Ok::<_, Failure>(verdict.finish().await?)
         };
@@ -145,6 +146,11 @@ async fn decide(
     request: Option<JudgeRequest>,
     arrived: Instant,
 ) -> Result<Verdict, Failure> {
+    let request = read(request, arrived).inspect_err(|_| judge.count_refused())?;
+    Ok(judge.decide(request).await?)
+}
+
+fn read(request: Option<JudgeRequest>, arrived: Instant) -> Result<judge::Request, Failure> {
     let missing = |field, description: &str| Failure::Malformed {
         violations: vec![Violation {
             field,
@@ -156,8 +162,7 @@ async fn decide(
         let why = "`request_id` is empty: answers of a stream are matched by it";
         return Err(missing("request.request_id", why));
     }
-    let request = convert::request(request, arrived, None)?;
-    Ok(judge.decide(request).await?)
+    convert::request(request, arrived, None)
 }
 
 fn wants_rationale(request: &JudgeRequest) -> bool {
