@@ -10,8 +10,8 @@ mod support {
     pub mod tiny_vocabulary;
 }
 
-use judged::engine::backend::{Backend, OpenError, Token};
-use judged::engine::llama::{AdapterFile, LlamaSource};
+use judged::backend::{Backend, OpenError, Token};
+use judged::backend::llama::{AdapterFile, LlamaSource};
 use support::gguf_writer::{Field, GgufWriter};
 use support::tiny::{LoraKind, LoraSpec, TinyModel};
 use support::tiny_backend::{CONTEXT, TinyFiles, largest_difference, open, row};
@@ -310,7 +310,7 @@ fn missing_files_are_missing_and_not_failed() {
 #[test]
 fn a_context_that_cannot_be_made_is_refused() {
     let files = TinyFiles::new();
-    let with = |change: &dyn Fn(&mut judged::engine::llama::ContextConfig)| {
+    let with = |change: &dyn Fn(&mut judged::backend::llama::ContextConfig)| {
         let mut context = CONTEXT;
         change(&mut context);
         files.open_with(None, context, |_| ())

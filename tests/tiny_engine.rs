@@ -10,7 +10,7 @@ mod support {
     pub mod tiny_vocabulary;
 }
 
-use judged::engine::backend::{Backend, DecodeError, SequenceId, Span, Token};
+use judged::backend::{Backend, DecodeError, SequenceId, Span, Token};
 use support::tiny_backend::{CONTEXT, TinyFiles, largest_difference, row, span};
 
 const SHARED: SequenceId = SequenceId(0);

@@ -13,7 +13,7 @@ mod support {
 
 use std::sync::Arc;
 
-use judged::engine::backend::{Token, Tokenizer};
+use judged::backend::{Token, Tokenizer};
 use judged::grammar::{Grammar, GrammarError, Progress};
 use judged::models::AnswerSpec;
 use judged::verdict::Label;

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use judged::context::Context;
-use judged::engine::backend::{Token, Tokenizer};
+use judged::backend::{Token, Tokenizer};
 use judged::models::ContextFormat;
 use judged::prompt::Prompt;
 use judged::verdict::Case;
