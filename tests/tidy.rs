@@ -202,3 +202,13 @@ fn the_readme_lists_every_setting_with_its_default() {
         }
     }
 }
+
+#[test]
+fn the_readme_shows_the_clients_examples_as_they_are() {
+    let readme = read("README.md");
+    for example in ["clients/python/example.py", "clients/node/example.mjs"] {
+        let text = read(example);
+        let code = text.split_once("\n\n").unwrap().1.trim_end();
+        assert!(readme.contains(code), "README.md does not show {example}");
+    }
+}
