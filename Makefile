@@ -25,7 +25,7 @@ lint: ## Check format, lints, dependencies, proto, scripts, docs
 docs: build ## Write docs/cli.md anew
 	@scripts/docs
 
-bench: build ## Measure the speed, beside llama.cpp's own benchmark (LLAMA_BENCH=…)
+bench: build ## Measure the speed, beside llama.cpp's own benchmark (ROUNDS=3 LLAMA_BENCH=…)
 	@scripts/bench
 
 dist: build ## Pack dist/judged-<version>-linux-<cpu>.tar.gz, which runs anywhere

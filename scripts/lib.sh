@@ -7,7 +7,11 @@ export PATH="$PATH:$HOME/.cargo/bin"
 judged=target/release/judged
 
 say() {
-    printf '\033[1m==> %s\033[0m\n' "$*" >&2
+    if [[ -t 2 ]]; then
+        printf '\033[1m==> %s\033[0m\n' "$*" >&2
+    else
+        printf '==> %s\n' "$*" >&2
+    fi
 }
 
 die() {
