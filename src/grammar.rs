@@ -5,6 +5,9 @@
 //! among the tokens that the grammar allows, and is closed by a full stop
 //! before it can outgrow its bounds, so that every answer is well formed.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use llguidance::api::TopLevelGrammar;
