@@ -1,5 +1,8 @@
 //! Wire types to ours and back. An unknown enum number is an error, never a default.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
