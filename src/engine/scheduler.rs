@@ -7,6 +7,9 @@
 //! starves. A prefill never shares its batch: a label must not depend on who
 //! else is being judged. Time arrives as an argument.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
