@@ -56,6 +56,7 @@ impl App {
         let control_listener = listen(config.control_listen).await?;
         let (judge_addr, control_addr) = (listener.local_addr()?, control_listener.local_addr()?);
         let (health, health_service) = tonic_health::server::health_reporter();
+        health::begin(&health).await;
         tokio::spawn(health::report(health.clone(), Arc::clone(&judge)));
 
         let judge_service = JudgeServiceServer::new(JudgeRpc::new(Arc::clone(&judge)))
@@ -104,13 +105,14 @@ impl App {
     }
 
     /// Refuses what is new, finishes what was accepted, within the limit.
-    pub async fn shut_down(self) {
+    pub async fn shut_down(mut self) {
         tracing::info!(limit_seconds = self.drain_timeout.as_secs_f64(), "draining");
         self.judge.drain();
         health::report_draining(&self.health).await;
         let deadline = tokio::time::Instant::now() + self.drain_timeout;
         let drained = tokio::time::timeout_at(deadline, self.judge.drained()).await;
         self.stop.cancel();
+        health::end(&mut self.health).await;
         // Answers still have to reach their callers; a connection that does
         // not end by itself is cut.
         let grace = deadline.max(tokio::time::Instant::now() + LAST_WORDS);

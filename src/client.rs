@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use tonic::transport::{Channel as Connection, Endpoint};
-use tonic::{Code, Request};
+use tonic::{Code, Request, TimeoutExpired};
 use tonic_types::StatusExt;
 
 use crate::backend::Device;
@@ -217,6 +217,12 @@ impl Question {
 }
 
 fn refused(status: tonic::Status) -> ClientError {
+    let cause = std::error::Error::source(&status);
+    // To the transport, our own deadline is a cancellation.
+    let status = match cause.is_some_and(|cause| cause.is::<TimeoutExpired>()) {
+        true => tonic::Status::deadline_exceeded("no answer came before the deadline"),
+        false => status,
+    };
     ClientError::Refused {
         status: Box::new(status),
     }

@@ -1,6 +1,9 @@
 //! Settings: each is a flag of `judged serve`, an environment variable and a
 //! key of one TOML file, in this order of precedence, and has a default.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;

@@ -232,9 +232,7 @@ impl Thread {
                 Ok(Err(OpenError::Failed(reason))) => reason,
                 Err(panic) => format!("its thread panicked: {}", panic_text(panic.as_ref())),
             };
-            tracing::error!(reason = failure, "the engine failed: rules decide");
-            self.state.send_replace(State::Failed(failure));
-            return;
+            return self.fail(failure);
         }
     }
 
@@ -245,9 +243,14 @@ impl Thread {
         started: Instant,
     ) {
         if let Err(reason) = self.try_serve(backend, inbox, started) {
-            tracing::error!(reason, "the engine failed: rules decide");
-            self.state.send_replace(State::Failed(reason));
+            self.fail(reason);
         }
+    }
+
+    fn fail(&self, reason: String) {
+        tracing::error!(reason, "the engine failed: rules decide");
+        self.meter.set_running(0);
+        self.state.send_replace(State::Failed(reason));
     }
 
     fn try_serve(

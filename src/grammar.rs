@@ -5,6 +5,9 @@
 //! among the tokens that the grammar allows, and is closed by a full stop
 //! before it can outgrow its bounds, so that every answer is well formed.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use llguidance::api::TopLevelGrammar;
@@ -72,7 +75,8 @@ impl Grammar {
         self.close
     }
 
-    /// The probabilities of the labels, from the logits after prefill.
+    /// The probabilities of the labels, from the logits after prefill. Where
+    /// the row holds what is no number, `legal_mass` is none either.
     pub fn score(&self, logits: &[f32]) -> Scores {
         let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let weight = |logit: f32| f64::from(logit - max).exp();
@@ -92,7 +96,7 @@ impl Grammar {
         };
         Scores {
             probabilities,
-            legal_mass: if all > 0.0 { legal / all } else { 0.0 },
+            legal_mass: legal / all,
         }
     }
 

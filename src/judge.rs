@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -87,6 +88,7 @@ pub struct Judge {
     recent: Recent,
     /// Requests under way.
     open: TaskTracker,
+    draining: CancellationToken,
     counts: Counts,
 }
 
@@ -127,6 +129,7 @@ impl Judge {
             policy,
             revision: revision_of(bundle),
             open: TaskTracker::new(),
+            draining: CancellationToken::new(),
             counts: Counts::default(),
         }
     }
@@ -167,10 +170,21 @@ impl Judge {
     /// Accepts nothing new from now on.
     pub fn drain(&self) {
         self.open.close();
+        self.draining.cancel();
     }
 
     pub fn is_draining(&self) -> bool {
         self.open.is_closed()
+    }
+
+    /// Until a drain begins.
+    pub async fn until_draining(&self) {
+        self.draining.cancelled().await;
+    }
+
+    /// Requests under way.
+    pub fn open_requests(&self) -> usize {
+        self.open.len()
     }
 
     /// Until what was accepted is finished.

@@ -5,6 +5,9 @@
 //! template's own text and from nowhere else: what a caller wrote is tokenized
 //! as plain text, so that no draft can open or close a chat turn.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use crate::backend::{Token, Tokenizer};

@@ -7,6 +7,9 @@
 //! starves. A prefill never shares its batch: a label must not depend on who
 //! else is being judged. Time arrives as an argument.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
@@ -61,7 +64,7 @@ pub struct Scheduler {
     slots: Vec<Option<Running>>,
     /// Running jobs in the order of their admission.
     order: VecDeque<usize>,
-    /// Chunks since the last decode step.
+    /// Chunks since the last decode step, of those that a rationale waited for.
     run: usize,
 }
 
@@ -130,12 +133,7 @@ impl Scheduler {
                 Phase::Decode => None,
             }
         });
-        let decoding: Vec<usize> = self
-            .order
-            .iter()
-            .copied()
-            .filter(|slot| self.slots[*slot].is_some_and(|job| job.phase == Phase::Decode))
-            .collect();
+        let decoding: Vec<usize> = self.decoding().collect();
         match prefill {
             Some((slot, done, prompt))
                 if decoding.is_empty() || self.run < self.limits.prefill_run =>
@@ -154,7 +152,9 @@ impl Scheduler {
 
     /// A chunk up to the prompt token `done` has been evaluated.
     pub fn prefilled(&mut self, slot: usize, done: usize) {
-        self.run += 1;
+        if self.decoding().next().is_some() {
+            self.run += 1;
+        }
         if let Some(Some(running)) = self.slots.get_mut(slot) {
             running.phase = if done >= running.arrival.prompt {
                 Phase::Decode
@@ -167,6 +167,11 @@ impl Scheduler {
     /// A decode step has been carried out.
     pub fn decoded(&mut self) {
         self.run = 0;
+    }
+
+    fn decoding(&self) -> impl Iterator<Item = usize> {
+        let slots = self.order.iter().copied();
+        slots.filter(|slot| self.slots[*slot].is_some_and(|job| job.phase == Phase::Decode))
     }
 
     pub fn running(&self) -> usize {

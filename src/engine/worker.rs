@@ -222,8 +222,12 @@ impl<'a> Worker<'a> {
             self.meter.count_abandoned();
             self.end(id, None)?;
         }
-        for (id, slot) in self.scheduler.admit() {
-            self.slots[slot] = Some(id);
+        let admitted = self.scheduler.admit();
+        // All of them before anything can fail: recovery ends what has a slot.
+        for (id, slot) in &admitted {
+            self.slots[*slot] = Some(*id);
+        }
+        for (id, slot) in admitted {
             if let Some(active) = self.jobs.get_mut(&id) {
                 active.admitted = Some(Instant::now());
                 active.job.place = None;

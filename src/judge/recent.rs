@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
@@ -27,6 +28,8 @@ impl Recent {
     pub fn new(limit: u64, time: Duration) -> Self {
         let entries = Cache::builder()
             .max_capacity(limit)
+            // The default one turns newcomers away from a full cache.
+            .eviction_policy(EvictionPolicy::lru())
             .time_to_live(time)
             .build();
         Self { entries }

@@ -1,5 +1,8 @@
 //! Wire types to ours and back. An unknown enum number is an error, never a default.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
@@ -82,21 +85,31 @@ pub fn request(
     }
 }
 
-/// When the caller stops waiting: its `grpc-timeout` header.
+/// How long an answer may need to its caller. Later it would be thrown away,
+/// and the transport's own timer for the same header would say CANCELLED.
+const TRAVEL: Duration = Duration::from_millis(10);
+
+/// When an answer must leave for a caller who waits as its `grpc-timeout`
+/// header says.
 pub fn deadline(metadata: &MetadataMap, arrived: Instant) -> Option<Instant> {
-    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+    let timeout = timeout(metadata.get("grpc-timeout")?.to_str().ok()?)?;
+    arrived.checked_add(timeout - TRAVEL.min(timeout / 10))
+}
+
+/// One to eight digits and a unit.
+fn timeout(text: &str) -> Option<Duration> {
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let number: u64 = number.parse().ok().filter(|_| number.len() <= 8)?;
-    let timeout = match unit {
-        "H" => Duration::from_secs(number * 3600),
-        "M" => Duration::from_secs(number * 60),
-        "S" => Duration::from_secs(number),
-        "m" => Duration::from_millis(number),
-        "u" => Duration::from_micros(number),
-        "n" => Duration::from_nanos(number),
-        _ => return None,
-    };
-    arrived.checked_add(timeout)
+    let digits = number.len() <= 8 && number.bytes().all(|byte| byte.is_ascii_digit());
+    let number: u64 = number.parse().ok().filter(|_| digits)?;
+    match unit {
+        "H" => Some(Duration::from_secs(number * 3600)),
+        "M" => Some(Duration::from_secs(number * 60)),
+        "S" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_millis(number)),
+        "u" => Some(Duration::from_micros(number)),
+        "n" => Some(Duration::from_nanos(number)),
+        _ => None,
+    }
 }
 
 pub fn response(decision: &Decision) -> proto::JudgeResponse {

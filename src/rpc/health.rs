@@ -15,15 +15,21 @@ use crate::verdict::Mode;
 
 pub const JUDGE_SERVICE: &str = "judge.v1.JudgeService";
 pub const CONTROL_SERVICE: &str = "judge.v1.ControlService";
+const SERVICES: [&str; 3] = ["", JUDGE_SERVICE, CONTROL_SERVICE];
+
+/// What holds before the engine has said anything.
+pub async fn begin(reporter: &HealthReporter) {
+    for (service, status) in [
+        ("", ServingStatus::Serving),
+        (CONTROL_SERVICE, ServingStatus::Serving),
+        (JUDGE_SERVICE, ServingStatus::NotServing),
+    ] {
+        reporter.set_service_status(service, status).await;
+    }
+}
 
 /// Reports until the engine's state can change no more.
 pub async fn report(reporter: HealthReporter, judge: Arc<Judge>) {
-    reporter
-        .set_service_status("", ServingStatus::Serving)
-        .await;
-    reporter
-        .set_service_status(CONTROL_SERVICE, ServingStatus::Serving)
-        .await;
     let mut state = judge.engine().watch();
     loop {
         let serves = judge.policy().mode == Mode::RulesOnly
@@ -41,9 +47,16 @@ pub async fn report(reporter: HealthReporter, judge: Arc<Judge>) {
 
 /// Nothing is served any more.
 pub async fn report_draining(reporter: &HealthReporter) {
-    for service in ["", JUDGE_SERVICE, CONTROL_SERVICE] {
+    for service in SERVICES {
         reporter
             .set_service_status(service, ServingStatus::NotServing)
             .await;
+    }
+}
+
+/// Ends all watches, which would else keep their connections open.
+pub async fn end(reporter: &mut HealthReporter) {
+    for service in SERVICES {
+        reporter.clear_service_status(service).await;
     }
 }

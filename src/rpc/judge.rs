@@ -16,20 +16,21 @@ use super::proto::{
     judge_stream_response::Event,
 };
 use super::status::{Failure, Violation};
-use crate::judge::{self, Judge, Verdict};
+use crate::judge::{self, Judge, JudgeError, Verdict};
 
 pub struct JudgeRpc {
     judge: Arc<Judge>,
     /// Requests that one stream may have under way: what it sends beyond
-    /// waits in its own connection.
-    stream_window: usize,
+    /// waits in its own connection. No more than the queue holds, so that a
+    /// stream alone is never refused.
+    stream_window: u32,
 }
 
 impl JudgeRpc {
     pub fn new(judge: Arc<Judge>) -> Self {
         let config = judge.engine().config();
         Self {
-            stream_window: config.queue + config.slots,
+            stream_window: u32::try_from(config.queue).unwrap_or(u32::MAX),
             judge,
         }
     }
@@ -46,8 +47,8 @@ impl JudgeService for JudgeRpc {
         let arrived = Instant::now();
         let deadline = convert::deadline(request.metadata(), arrived);
         let answer = async {
-            let request = convert::request(request.into_inner(), arrived, deadline)
-                .inspect_err(|_| self.judge.count_refused())?;
+            let request = convert::request(request.into_inner(), arrived, deadline);
+            let request = request.inspect_err(|_| self.judge.count_refused())?;
             let verdict = self.judge.decide(request).await?;
             Ok::<_, Failure>(verdict.finish().await?)
         };
@@ -67,9 +68,10 @@ impl JudgeService for JudgeRpc {
         let (events, receiver) = mpsc::channel(16);
         let judge = Arc::clone(&self.judge);
         let window = self.stream_window;
+        let deadline = convert::deadline(request.metadata(), Instant::now());
         tokio::spawn(async move {
             let requests = request.into_inner();
-            let outcome = pump(judge, requests, window, &events).await;
+            let outcome = pump(judge, requests, window, deadline, &events).await;
             if let Err(status) = outcome {
                 let _ = events.send(Err(status)).await;
             }
@@ -79,21 +81,26 @@ impl JudgeService for JudgeRpc {
 }
 
 /// Reads requests and starts each, until the caller ends its side or leaves.
+/// A drain lets what was read be answered, and then ends the stream.
 async fn pump(
     judge: Arc<Judge>,
     mut requests: Streaming<JudgeStreamRequest>,
-    window: usize,
+    window: u32,
+    deadline: Option<Instant>,
     events: &Events,
 ) -> Result<(), Status> {
-    let places = Arc::new(Semaphore::new(window));
+    let closed = |_| Status::internal("the stream's window is closed");
+    let places = Arc::new(Semaphore::new(window as usize));
     loop {
-        let place = Arc::clone(&places)
-            .acquire_owned()
-            .await
-            .map_err(|_| Status::internal("the stream's window is closed"))?;
+        let place = Arc::clone(&places).acquire_owned().await.map_err(closed)?;
         let message = tokio::select! {
             message = requests.next() => message,
             () = events.closed() => return Ok(()),
+            () = judge.until_draining() => {
+                drop(place);
+                let _all_answered = places.acquire_many(window).await.map_err(closed)?;
+                return Err(Failure::from(JudgeError::Draining).to_status());
+            }
         };
         let Some(message) = message else {
             return Ok(());
@@ -105,7 +112,7 @@ async fn pump(
         tokio::spawn(async move {
             // A caller who left takes all requests of its stream along.
             tokio::select! {
-                () = answer(&judge, request, arrived, &events) => {}
+                () = answer(&judge, request, arrived, deadline, &events) => {}
                 () = events.closed() => {}
             }
             drop(place);
@@ -114,7 +121,13 @@ async fn pump(
 }
 
 /// Answers one request of a stream with its events.
-async fn answer(judge: &Arc<Judge>, request: Option<JudgeRequest>, arrived: Instant, to: &Events) {
+async fn answer(
+    judge: &Arc<Judge>,
+    request: Option<JudgeRequest>,
+    arrived: Instant,
+    deadline: Option<Instant>,
+    to: &Events,
+) {
     let id = request.as_ref().map(|request| request.request_id.clone());
     let id = id.unwrap_or_default();
     let send = async |event: Event| {
@@ -125,7 +138,7 @@ async fn answer(judge: &Arc<Judge>, request: Option<JudgeRequest>, arrived: Inst
         let _ = to.send(Ok(response)).await;
     };
     let wants_rationale = request.as_ref().is_some_and(wants_rationale);
-    let verdict = match decide(judge, request, arrived).await {
+    let verdict = match decide(judge, request, arrived, deadline).await {
         Ok(verdict) => verdict,
         Err(failure) => return send(Event::Error(failure.to_event())).await,
     };
@@ -145,12 +158,17 @@ async fn decide(
     judge: &Arc<Judge>,
     request: Option<JudgeRequest>,
     arrived: Instant,
+    deadline: Option<Instant>,
 ) -> Result<Verdict, Failure> {
-    let request = read(request, arrived).inspect_err(|_| judge.count_refused())?;
+    let request = read(request, arrived, deadline).inspect_err(|_| judge.count_refused())?;
     Ok(judge.decide(request).await?)
 }
 
-fn read(request: Option<JudgeRequest>, arrived: Instant) -> Result<judge::Request, Failure> {
+fn read(
+    request: Option<JudgeRequest>,
+    arrived: Instant,
+    deadline: Option<Instant>,
+) -> Result<judge::Request, Failure> {
     let missing = |field, description: &str| Failure::Malformed {
         violations: vec![Violation {
             field,
@@ -160,9 +178,9 @@ fn read(request: Option<JudgeRequest>, arrived: Instant) -> Result<judge::Reques
     let request = request.ok_or_else(|| missing("request", "`request` is missing"))?;
     if request.request_id.is_empty() {
         let why = "`request_id` is empty: answers of a stream are matched by it";
-        return Err(missing("request.request_id", why));
+        return Err(missing("request_id", why));
     }
-    convert::request(request, arrived, None)
+    convert::request(request, arrived, deadline)
 }
 
 fn wants_rationale(request: &JudgeRequest) -> bool {

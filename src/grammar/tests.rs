@@ -1,0 +1,318 @@
+use std::path::Path;
+
+use super::*;
+use crate::backend::scripted::ScriptedTokenizer;
+use crate::models::Bundle;
+
+fn spec(tokens: u32, bytes: u32) -> AnswerSpec {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let bundle = Bundle::load(&root.join("models/tenacious-judge.toml")).unwrap();
+    AnswerSpec {
+        max_rationale_tokens: tokens,
+        max_rationale_bytes: bytes,
+        ..bundle.answer
+    }
+}
+
+fn grammar(tokens: u32, bytes: u32) -> Grammar {
+    Grammar::compile(&spec(tokens, bytes), tokenizer()).unwrap()
+}
+
+fn tokenizer() -> Arc<dyn Tokenizer> {
+    Arc::new(ScriptedTokenizer::default())
+}
+
+fn refused(text: &str) -> GrammarError {
+    let spec = AnswerSpec {
+        grammar: text.to_owned(),
+        ..spec(48, 320)
+    };
+    Grammar::compile(&spec, tokenizer()).err().unwrap()
+}
+
+/// Numbers without a period, the same each time: SplitMix64.
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn row(&mut self, size: usize) -> Vec<f32> {
+        (0..size)
+            .map(|_| (self.next() >> 40) as f32 / 1e6)
+            .collect()
+    }
+}
+
+/// Writes an answer from rows of logits, and checks it on the way.
+fn write(grammar: &Grammar, label: Label, mut row: impl FnMut(usize) -> Vec<f32>) -> String {
+    let mut answer = grammar.begin(label).unwrap();
+    let mut tokens = answer.pending().to_vec();
+    for step in 0.. {
+        assert!(
+            !answer.pending().is_empty(),
+            "the model has something to read"
+        );
+        assert!(
+            step <= grammar.max_answer_tokens(),
+            "the answer does not end"
+        );
+        let progress = answer.advance(&row(step)).unwrap();
+        tokens.extend(answer.pending());
+        if progress == Progress::Finished {
+            break;
+        }
+    }
+    assert_eq!(answer.generated(), tokens.len());
+    assert!(tokens.len() <= grammar.max_answer_tokens());
+    assert!(
+        tokens
+            .iter()
+            .all(|token| !grammar.tokenizer.is_control(*token))
+    );
+    let text = String::from_utf8(grammar.bytes(&tokens)).expect("valid UTF-8");
+    let sentence = text.strip_prefix(&format!("{label}\n")).unwrap();
+    assert_eq!(sentence, answer.sentence());
+    check_sentence(grammar, sentence);
+    sentence.to_owned()
+}
+
+fn check_sentence(grammar: &Grammar, sentence: &str) {
+    assert!(sentence.ends_with(['.', '!', '?']), "{sentence:?}");
+    assert!(sentence.len() <= grammar.max_bytes, "{sentence:?}");
+    assert!(
+        sentence.chars().all(|letter| !letter.is_control()),
+        "{sentence:?}"
+    );
+    assert!(!sentence.contains("  "), "{sentence:?}");
+    let formats = [
+        '\u{200b}', '\u{200e}', '\u{202e}', '\u{feff}', '\u{2028}', '\u{ad}',
+    ];
+    assert!(!sentence.contains(formats), "{sentence:?}");
+    let first = sentence.chars().next().unwrap();
+    assert!(
+        !first.is_whitespace() && !".!?".contains(first),
+        "{sentence:?}"
+    );
+}
+
+#[test]
+fn whatever_the_logits_say_every_answer_is_one_well_formed_sentence() {
+    let grammars = [grammar(48, 320), grammar(8, 16), grammar(200, 40)];
+    let size = ScriptedTokenizer::default().vocab_size();
+    let mut chance = Chance(7);
+    for round in 0..3000 {
+        let grammar = &grammars[round % grammars.len()];
+        let label = Label::ALL[round % 5];
+        write(grammar, label, |_| chance.row(size));
+    }
+}
+
+/// Bytes from 0x80 begin and continue characters of two to four bytes: the
+/// closing must not cut one.
+#[test]
+fn a_model_that_wants_only_rare_characters_still_ends_its_sentence() {
+    let size = ScriptedTokenizer::default().vocab_size();
+    let mut chance = Chance(11);
+    for (tokens, bytes) in [(48, 320), (8, 16), (9, 17), (10, 18), (11, 19), (12, 20)] {
+        let grammar = grammar(tokens, bytes);
+        for from in [0x80, 0xc2, 0xe0, 0xf0] {
+            for label in Label::ALL {
+                write(&grammar, label, |_| {
+                    let mut row = chance.row(size);
+                    row[from..0x100]
+                        .iter_mut()
+                        .for_each(|logit| *logit += 1000.0);
+                    row
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn a_model_that_never_ends_its_sentence_is_ended_within_the_bounds() {
+    let size = ScriptedTokenizer::default().vocab_size();
+    let grammar = grammar(48, 320);
+    for byte in [b'a', b'.', b'!', b' ', b'"', b'<', b'\n', 0] {
+        write(&grammar, Label::Pass, |_| {
+            let mut row = vec![0.0; size];
+            row[byte as usize] = 50.0;
+            row
+        });
+    }
+}
+
+#[test]
+fn a_model_that_wants_control_tokens_gets_none() {
+    let tokenizer = ScriptedTokenizer::default();
+    let size = tokenizer.vocab_size();
+    let grammar = grammar(48, 320);
+    write(&grammar, Label::Pass, |_| {
+        let mut row = vec![0.0; size];
+        for token in 0..size as Token {
+            if tokenizer.is_control(token) {
+                row[token as usize] = 90.0;
+            }
+        }
+        row
+    });
+}
+
+#[test]
+fn rows_that_are_no_numbers_still_end_a_sentence() {
+    let grammar = grammar(48, 320);
+    let size = ScriptedTokenizer::default().vocab_size();
+    for bad in [f32::NAN, f32::NEG_INFINITY, f32::INFINITY] {
+        write(&grammar, Label::Block, |_| vec![bad; size]);
+    }
+    write(&grammar, Label::Block, |_| Vec::new());
+}
+
+#[test]
+fn the_sentence_is_what_the_model_wants_where_the_grammar_allows_it() {
+    let tokenizer = ScriptedTokenizer::default();
+    let wanted = b"Rule 2.5 of Acme.io holds.";
+    let grammar = grammar(48, 320);
+    let sentence = write(&grammar, Label::Pass, |step| {
+        let mut row = vec![0.0; tokenizer.vocab_size()];
+        let next = wanted
+            .get(step)
+            .map_or(tokenizer.end_tokens()[0], |byte| Token::from(*byte));
+        row[next as usize] = 50.0;
+        row
+    });
+    assert_eq!(sentence.as_bytes(), wanted);
+}
+
+#[test]
+fn scores_are_a_softmax_over_the_five_first_tokens() {
+    let grammar = grammar(48, 320);
+    let tokenizer = ScriptedTokenizer::default();
+    let mut row = vec![0.0_f32; tokenizer.vocab_size()];
+    let tokens = Label::ALL.map(|label| tokenizer.tokenize(label.as_str().as_bytes())[0] as usize);
+    for (index, token) in tokens.into_iter().enumerate() {
+        row[token] = index as f32;
+    }
+    let scores = grammar.score(&row);
+    let weights: Vec<f64> = (0..5).map(|index| f64::from(index).exp()).collect();
+    let legal: f64 = weights.iter().sum();
+    for (index, weight) in weights.iter().enumerate() {
+        assert!((scores.probabilities[index] - weight / legal).abs() < 1e-12);
+    }
+    let all = legal + (row.len() - 5) as f64;
+    assert!((scores.legal_mass - legal / all).abs() < 1e-12);
+    assert_eq!(scores.best(), Label::Pass);
+}
+
+#[test]
+fn scores_sum_to_one_even_where_the_five_vanish_beside_the_rest() {
+    let grammar = grammar(48, 320);
+    let mut row = vec![-1e9_f32; ScriptedTokenizer::default().vocab_size()];
+    row[0] = 1e9;
+    let scores = grammar.score(&row);
+    let sum: f64 = scores.probabilities.iter().sum();
+    assert!((sum - 1.0).abs() < 1e-9);
+    assert_eq!(scores.legal_mass, 0.0);
+}
+
+#[test]
+fn scores_of_what_is_no_number_have_no_mass() {
+    let grammar = grammar(48, 320);
+    let size = ScriptedTokenizer::default().vocab_size();
+    let one = |bad| {
+        let mut row = vec![0.0; size];
+        row[3] = bad;
+        row
+    };
+    let all = |bad| vec![bad; size];
+    for row in [
+        one(f32::NAN),
+        one(f32::INFINITY),
+        all(f32::NAN),
+        all(f32::NEG_INFINITY),
+    ] {
+        assert!(!grammar.score(&row).legal_mass.is_finite());
+    }
+    assert!(
+        grammar
+            .score(&one(f32::NEG_INFINITY))
+            .legal_mass
+            .is_finite()
+    );
+}
+
+#[test]
+fn a_grammar_that_is_none_is_refused() {
+    assert!(matches!(refused("start: ("), GrammarError::Compile(_)));
+    assert!(matches!(refused(""), GrammarError::Compile(_)));
+}
+
+#[test]
+fn a_grammar_without_one_of_the_labels_is_refused() {
+    let text = "start: LABEL \"\\n\" /[a-z]+[.]/\nLABEL: \"SUPPRESS\" | \"ESCALATE\" | \"BLOCK\" | \"PENALISE\"";
+    assert_eq!(refused(text), GrammarError::LabelRefused(Label::Pass));
+}
+
+#[test]
+fn a_grammar_that_lets_another_word_come_first_is_refused() {
+    let labels = "\"SUPPRESS\" | \"ESCALATE\" | \"BLOCK\" | \"PENALISE\" | \"PASS\"";
+    let text = format!("start: LABEL \"\\n\" /[a-z]+[.]/\nLABEL: {labels} | \"MAYBE\"");
+    assert_eq!(refused(&text), GrammarError::NotALabel("M".to_owned()));
+}
+
+#[test]
+fn bounds_too_small_for_any_sentence_are_refused() {
+    for (tokens, bytes) in [(7, 320), (48, 15), (0, 0)] {
+        let error = Grammar::compile(&spec(tokens, bytes), tokenizer()).err();
+        assert_eq!(
+            error,
+            Some(GrammarError::Bounds {
+                tokens: 8,
+                bytes: 16
+            })
+        );
+    }
+}
+
+/// Every text a byte a token: PENALISE and PASS begin with the same.
+struct Bytes(ScriptedTokenizer);
+
+impl Tokenizer for Bytes {
+    fn vocab_size(&self) -> usize {
+        self.0.vocab_size()
+    }
+
+    fn tokenize(&self, text: &[u8]) -> Vec<Token> {
+        text.iter().map(|byte| Token::from(*byte)).collect()
+    }
+
+    fn control(&self, name: &str) -> Option<Token> {
+        self.0.control(name)
+    }
+
+    fn is_control(&self, token: Token) -> bool {
+        self.0.is_control(token)
+    }
+
+    fn piece(&self, token: Token) -> &[u8] {
+        self.0.piece(token)
+    }
+
+    fn end_tokens(&self) -> &[Token] {
+        self.0.end_tokens()
+    }
+}
+
+#[test]
+fn labels_that_begin_with_the_same_token_are_refused() {
+    let tokenizer = Arc::new(Bytes(ScriptedTokenizer::default()));
+    let error = Grammar::compile(&spec(48, 320), tokenizer).err();
+    let same = GrammarError::SameFirstToken(Label::Penalise, Label::Pass);
+    assert_eq!(error, Some(same));
+}
