@@ -67,7 +67,9 @@ impl App {
         let mut servers = Vec::new();
         let routes = server(config)
             .add_service(health_service.clone())
-            .add_service(reflection()?)
+            .add_service(reflection().build_v1()?)
+            // Older tools know only this one.
+            .add_service(reflection().build_v1alpha()?)
             .add_service(judge_service);
         servers.push(tokio::spawn(routes.serve_with_incoming_shutdown(
             TcpListenerStream::new(listener),
@@ -75,7 +77,9 @@ impl App {
         )));
         let routes = server(config)
             .add_service(health_service)
-            .add_service(reflection()?)
+            .add_service(reflection().build_v1()?)
+            // Older tools know only this one.
+            .add_service(reflection().build_v1alpha()?)
             .add_service(control_service);
         servers.push(tokio::spawn(routes.serve_with_incoming_shutdown(
             TcpListenerStream::new(control_listener),
@@ -201,16 +205,10 @@ fn server(config: &Config) -> Server {
         .tcp_nodelay(true)
 }
 
-fn reflection() -> anyhow::Result<
-    tonic_reflection::server::v1::ServerReflectionServer<
-        impl tonic_reflection::server::v1::ServerReflection,
-    >,
-> {
+fn reflection() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .context("the proto's descriptors cannot be read")
 }
 
 async fn listen(addr: SocketAddr) -> anyhow::Result<TcpListener> {

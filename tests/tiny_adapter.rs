@@ -10,8 +10,8 @@ mod support {
     pub mod tiny_vocabulary;
 }
 
-use judged::backend::{Backend, OpenError, Token};
 use judged::backend::llama::{AdapterFile, LlamaSource};
+use judged::backend::{Backend, OpenError, Token};
 use support::gguf_writer::{Field, GgufWriter};
 use support::tiny::{LoraKind, LoraSpec, TinyModel};
 use support::tiny_backend::{CONTEXT, TinyFiles, largest_difference, open, row};

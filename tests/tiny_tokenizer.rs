@@ -12,8 +12,8 @@ mod support {
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use judged::context::Context;
 use judged::backend::{Token, Tokenizer};
+use judged::context::Context;
 use judged::models::ContextFormat;
 use judged::prompt::Prompt;
 use judged::verdict::Case;

@@ -8,8 +8,8 @@
 
 use std::path::{Path, PathBuf};
 
-use judged::backend::{Backend, OpenError, SequenceId, Source, Span, Token};
 use judged::backend::llama::{AdapterFile, ContextConfig, Files, LlamaSource};
+use judged::backend::{Backend, OpenError, SequenceId, Source, Span, Token};
 use tempfile::TempDir;
 
 use super::gguf_writer::GgufWriter;
