@@ -117,12 +117,14 @@ fn a_module_uses_only_modules_listed_above_it() {
 }
 
 #[test]
-fn only_one_file_names_the_binding_of_llama_cpp() {
-    let naming: Vec<_> = rust_files("src")
+fn only_one_module_names_the_binding_of_llama_cpp() {
+    let naming = rust_files("src")
         .into_iter()
-        .filter(|path| read(path).contains("use llama_cpp"))
-        .collect();
-    assert_eq!(naming, [Path::new("src/backend/llama.rs")]);
+        .filter(|path| read(path).contains("use llama_cpp"));
+    for path in naming {
+        let path = path.to_str().unwrap();
+        assert!(path.starts_with("src/backend/llama"), "{path} names it");
+    }
 }
 
 #[test]
