@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::context::params::LlamaContextParams;
+use llama_cpp_2::context::session::LlamaStateSeqFlags;
 use llama_cpp_2::llama_backend::{LlamaBackend, load_backends_from_path};
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::model::params::LlamaModelParams;
@@ -51,13 +52,16 @@ pub struct AdapterFile {
 
 #[derive(Clone, Copy, Debug)]
 pub struct ContextConfig {
-    /// Tokens that the KV cache holds, over all sequences.
+    /// Tokens that the KV cache holds, an equal share for each sequence.
     pub cells: u32,
     /// Tokens of one batch.
     pub batch: u32,
     pub sequences: u32,
     pub threads: u32,
 }
+
+/// `LLAMA_FLASH_ATTN_TYPE_DISABLED`.
+const FLASH_ATTENTION_OFF: i32 = 0;
 
 /// llama.cpp's own limit (`LLAMA_MAX_SEQ`).
 pub const MAX_SEQUENCES: u32 = 256;
@@ -126,8 +130,12 @@ impl ContextConfig {
             .with_n_batch(self.batch)
             .with_n_ubatch(self.batch)
             .with_n_seq_max(sequences)
-            // One stream of cells: sharing a prefix then copies nothing.
-            .with_kv_unified(true)
+            // Cells of its own for each sequence. In one pool the order of a sum depends on
+            // who else is there, and a few hundredths of a score with it: labels flip.
+            .with_kv_unified(false)
+            // Off, since on the CPU it computes the last tokens of a prompt otherwise where
+            // the prompt is cut otherwise: by the shared part, or into chunks.
+            .with_flash_attention_policy(FLASH_ATTENTION_OFF)
             .with_n_threads(threads)
             .with_n_threads_batch(threads))
     }
@@ -232,8 +240,11 @@ impl Backend for Llama<'_> {
     fn decode(&mut self, spans: &[Span<'_>]) -> Result<(), DecodeError> {
         self.check(spans)?;
         self.batch.clear();
-        self.outputs.clear();
-        for span in spans {
+        self.outputs = vec![None; spans.len()];
+        // llama.cpp computes neighbouring sequences together, and only them.
+        let mut order: Vec<(usize, &Span<'_>)> = spans.iter().enumerate().collect();
+        order.sort_by_key(|(_, span)| span.sequence);
+        for (index, span) in order {
             let sequence = self.sequence(span.sequence)?;
             for (offset, token) in span.tokens.iter().enumerate() {
                 let position = position(span.start + offset)?;
@@ -244,7 +255,7 @@ impl Backend for Llama<'_> {
                     .map_err(|error| DecodeError::Runtime(error.to_string()))?;
             }
             let last = self.batch.n_tokens() - 1;
-            self.outputs.push(span.logits.then_some(last));
+            self.outputs[index] = span.logits.then_some(last);
         }
         self.context.decode(&mut self.batch).map_err(|error| {
             self.outputs.clear();
@@ -267,14 +278,27 @@ impl Backend for Llama<'_> {
         length: usize,
     ) -> Result<(), DecodeError> {
         let (had, has) = (self.length(from)?, self.length(to)?);
-        // What is shared twice is counted twice, and never freed.
         self.expect_length(to, has, 0)?;
         self.expect_length(from, had.min(length), length)?;
+        if length == 0 {
+            return Ok(());
+        }
         let (from, to) = (self.sequence(from)?, self.sequence(to)?);
-        let length = u32::try_from(length).map_err(|_| DecodeError::CacheFull)?;
+        let failed = |error: &dyn std::fmt::Display| DecodeError::Runtime(error.to_string());
+        let state = self
+            .context
+            .state_seq_get(from, LlamaStateSeqFlags::empty())
+            .map_err(|error| failed(&error))?;
         self.context
-            .copy_kv_cache_seq(from, to, Some(0), Some(length))
-            .map_err(|error| DecodeError::Runtime(error.to_string()))
+            .state_seq_set(&state, to)
+            .map_err(|error| failed(&error))?;
+        if had > length {
+            let (sequence, start) = (u32::try_from(to).ok(), u32::try_from(length).ok());
+            self.context
+                .clear_kv_cache_seq(sequence, start, None)
+                .map_err(|error| failed(&error))?;
+        }
+        Ok(())
     }
 
     fn release(&mut self, sequence: SequenceId) -> Result<(), DecodeError> {
