@@ -139,7 +139,7 @@ const HEADER_LIST_LIMIT: u32 = 16 * 1024;
 pub fn llama_source(config: &Config, bundle: &Bundle) -> LlamaSource {
     let slots = config.engine.slots;
     let longest = bundle.prompt.max_tokens as usize + bundle.answer.max_rationale_tokens as usize;
-    // Room for each slot's longest job and, once more, for the shared part.
+    // Each slot's sequence has room for the longest job, and so has the shared part's.
     let cells = (slots + 1) * (longest + ANSWER_EXTRA);
     let context = ContextConfig {
         cells: u32::try_from(cells).unwrap_or(u32::MAX),

@@ -61,7 +61,7 @@ pub trait Backend {
     fn logits(&self, index: usize) -> Option<&[f32]>;
 
     /// Lets `to`, which must be empty, begin with the first `length` tokens of
-    /// `from`, without computing or copying them.
+    /// `from`, without computing them again.
     fn share(&mut self, from: SequenceId, to: SequenceId, length: usize)
     -> Result<(), DecodeError>;
 
@@ -82,7 +82,7 @@ pub trait Source: Send {
 /// What a context can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
-    /// Tokens, over all sequences.
+    /// Tokens, over all sequences: an equal share for each.
     pub cells: usize,
     /// Tokens of one batch.
     pub batch: usize,

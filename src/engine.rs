@@ -272,7 +272,7 @@ impl Thread {
             .map_err(|error| format!("bundle `{}`: {error}", bundle.name))?;
         let capacity = backend.capacity();
         let shared = prompt.shared_prefix();
-        check_capacity(&capacity, &self.config, &prompt, &grammar, shared.len())?;
+        check_capacity(&capacity, &self.config, &prompt, &grammar)?;
 
         let limits = Limits {
             slots: self.config.slots,
@@ -307,21 +307,20 @@ impl Thread {
     }
 }
 
-/// The cache must hold every slot's longest job beside the shared part, so
-/// that no admitted job can find it full.
+/// Each sequence must hold the longest job, so that no admitted job can find
+/// the cache full.
 fn check_capacity(
     capacity: &Capacity,
     config: &Config,
     prompt: &Prompt,
     grammar: &Grammar,
-    shared: usize,
 ) -> Result<(), String> {
     let longest = prompt.max_tokens() + grammar.max_answer_tokens();
-    let needed = shared + config.slots * longest;
+    let needed = capacity.sequences.max(1) * longest;
     if capacity.cells < needed {
         return Err(format!(
-            "the KV cache has `{}` cells, but `{}` slots need `{needed}`",
-            capacity.cells, config.slots
+            "the KV cache has `{}` cells, but `{}` sequences need `{needed}`",
+            capacity.cells, capacity.sequences
         ));
     }
     if capacity.sequences < config.slots + 1 {

@@ -1,7 +1,11 @@
 //! Promise: an adapter does what its formula says, and a file that llama.cpp could not take is an
 //! error that says why.
 
-#![expect(clippy::unwrap_used, reason = "a test that goes wrong should stop")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that goes wrong should stop"
+)]
 
 mod support {
     pub mod gguf_writer;
@@ -228,7 +232,7 @@ fn an_adapter_cut_short_anywhere_is_refused() {
 
 #[test]
 fn garbage_is_no_adapter() {
-    let noise: Vec<u8> = (0..5000_u32).map(|n| (n * n >> 3) as u8).collect();
+    let noise: Vec<u8> = (0..5000_u32).map(|n| ((n * n) >> 3) as u8).collect();
     assert_says(&refusal_of_bytes(&noise), &["adapter.gguf"]);
     assert_says(
         &refusal_of_bytes(&[b"GGUF", &noise[..]].concat()),

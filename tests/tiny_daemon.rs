@@ -297,7 +297,7 @@ async fn in_company_a_request_gets_the_label_and_scores_that_it_gets_alone() {
             let (alone, company) = (alone.scores.unwrap(), company.scores.unwrap());
             let pairs = alone.probabilities.iter().zip(company.probabilities);
             let difference = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-            assert!(difference < 0.01, "{alone:?} {company:?}");
+            assert!(difference < 1e-9, "{alone:?} {company:?}");
             largest = largest.max(difference);
         }
     }

@@ -51,13 +51,16 @@ pub struct AdapterFile {
 
 #[derive(Clone, Copy, Debug)]
 pub struct ContextConfig {
-    /// Tokens that the KV cache holds, over all sequences.
+    /// Tokens that the KV cache holds, an equal share for each sequence.
     pub cells: u32,
     /// Tokens of one batch.
     pub batch: u32,
     pub sequences: u32,
     pub threads: u32,
 }
+
+/// `LLAMA_FLASH_ATTN_TYPE_DISABLED`.
+const FLASH_ATTENTION_OFF: i32 = 0;
 
 /// llama.cpp's own limit (`LLAMA_MAX_SEQ`).
 pub const MAX_SEQUENCES: u32 = 256;
@@ -120,8 +123,12 @@ impl ContextConfig {
             .with_n_batch(self.batch)
             .with_n_ubatch(self.batch)
             .with_n_seq_max(sequences)
-            // One stream of cells: sharing a prefix then copies nothing.
-            .with_kv_unified(true)
+            // Cells of its own for each sequence. In one pool the order of a sum depends on
+            // who else is there, and a few hundredths of a score with it: labels flip.
+            .with_kv_unified(false)
+            // Off, since on the CPU it computes the last tokens of a prompt otherwise where
+            // the prompt is cut otherwise: by the shared part, or into chunks.
+            .with_flash_attention_policy(FLASH_ATTENTION_OFF)
             .with_n_threads(threads)
             .with_n_threads_batch(threads))
     }

@@ -17,7 +17,7 @@ use super::tiny::TinyModel;
 
 /// One thread: the same sums in the same order, and room for the tests beside it.
 pub const CONTEXT: ContextConfig = ContextConfig {
-    cells: 1024,
+    cells: 8 * 512,
     batch: 256,
     sequences: 8,
     threads: 1,

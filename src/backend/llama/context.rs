@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use llama_cpp_2::context::LlamaContext;
+use llama_cpp_2::context::session::LlamaStateSeqFlags;
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::token::LlamaToken;
 
@@ -132,8 +133,11 @@ impl Backend for Llama<'_> {
     fn decode(&mut self, spans: &[Span<'_>]) -> Result<(), DecodeError> {
         self.check(spans)?;
         self.batch.clear();
-        self.outputs.clear();
-        for span in spans {
+        self.outputs = vec![None; spans.len()];
+        // llama.cpp computes neighbouring sequences together, and only them.
+        let mut order: Vec<(usize, &Span<'_>)> = spans.iter().enumerate().collect();
+        order.sort_by_key(|(_, span)| span.sequence);
+        for (index, span) in order {
             let sequence = self.sequence(span.sequence)?;
             for (offset, token) in span.tokens.iter().enumerate() {
                 let position = position(span.start + offset)?;
@@ -144,7 +148,7 @@ impl Backend for Llama<'_> {
                     .map_err(|error| DecodeError::Runtime(error.to_string()))?;
             }
             let last = self.batch.n_tokens() - 1;
-            self.outputs.push(span.logits.then_some(last));
+            self.outputs[index] = span.logits.then_some(last);
         }
         self.context.decode(&mut self.batch).map_err(|error| {
             self.outputs.clear();
@@ -167,14 +171,27 @@ impl Backend for Llama<'_> {
         length: usize,
     ) -> Result<(), DecodeError> {
         let (had, has) = (self.length(from)?, self.length(to)?);
-        // What is shared twice is counted twice, and never freed.
         self.expect_length(to, has, 0)?;
         self.expect_length(from, had.min(length), length)?;
+        if length == 0 {
+            return Ok(());
+        }
         let (from, to) = (self.sequence(from)?, self.sequence(to)?);
-        let length = u32::try_from(length).map_err(|_| DecodeError::CacheFull)?;
+        let failed = |error: &dyn std::fmt::Display| DecodeError::Runtime(error.to_string());
+        let state = self
+            .context
+            .state_seq_get(from, LlamaStateSeqFlags::empty())
+            .map_err(|error| failed(&error))?;
         self.context
-            .copy_kv_cache_seq(from, to, Some(0), Some(length))
-            .map_err(|error| DecodeError::Runtime(error.to_string()))
+            .state_seq_set(&state, to)
+            .map_err(|error| failed(&error))?;
+        if had > length {
+            let (sequence, start) = (u32::try_from(to).ok(), u32::try_from(length).ok());
+            self.context
+                .clear_kv_cache_seq(sequence, start, None)
+                .map_err(|error| failed(&error))?;
+        }
+        Ok(())
     }
 
     fn release(&mut self, sequence: SequenceId) -> Result<(), DecodeError> {
