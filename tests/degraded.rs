@@ -166,6 +166,28 @@ async fn a_failed_decode_costs_the_requests_that_ran_and_no_later_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jobs_admitted_beside_one_that_gets_no_cache_are_answered_too() {
+    let gate = Gate::default();
+    let setup = Setup::new().gated(&gate);
+    let refuse_share = Arc::clone(&setup.source.refuse_share);
+    let daemon = setup.start().await;
+    gate.close();
+    let runs = daemon.asking(request("say:PASS"));
+    gate.until_reached().await;
+    let waits = [1, 2, 3].map(|_| daemon.asking(request("say:PASS")));
+    daemon.until_waiting(3).await;
+    refuse_share.store(true, Relaxed);
+    gate.open();
+    for waited in waits {
+        assert_held(&waited.await.unwrap().unwrap(), "nothing to share");
+    }
+    // Its label was certain before.
+    let ran = runs.await.unwrap().unwrap();
+    assert!(ran.degraded_reason.contains("no rationale"));
+    assert_eq!(clean(&daemon).await.decided_by(), DecidedBy::Model);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backend_that_does_not_recover_is_a_failed_engine() {
     let broken = Arc::new(AtomicBool::new(false));
     let breaks = Arc::clone(&broken);

@@ -1,8 +1,6 @@
 //! What a decision is made of: who decides in which mode, scores, revision,
 //! usage, idempotency, and that each caller gets its own answer.
 
-#![expect(clippy::unwrap_used, reason = "a test that goes wrong should stop")]
-
 #[path = "support/daemon.rs"]
 mod daemon;
 

@@ -1,11 +1,7 @@
 //! JudgeStream, the pre-send queue: answers in completion order, matched by id,
 //! the label before its sentence, and no failure that ends the others.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that goes wrong should stop"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that goes wrong should stop")]
 
 #[path = "support/daemon.rs"]
 mod daemon;

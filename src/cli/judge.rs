@@ -90,9 +90,9 @@ pub fn run(args: &JudgeArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::Usage);
         }
     };
-    let timeout = Duration::try_from_secs_f64(args.timeout).context("`--timeout`")?;
-    let cases = match questions::read(args) {
-        Ok(cases) => cases,
+    let timeout = Duration::try_from_secs_f64(args.timeout).context("`--timeout`");
+    let (timeout, cases) = match timeout.and_then(|timeout| Ok((timeout, questions::read(args)?))) {
+        Ok(read) => read,
         Err(error) => {
             print::error_chain(error.as_ref());
             return Ok(ExitCode::Usage);

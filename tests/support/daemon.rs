@@ -9,6 +9,7 @@
 )]
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -234,6 +235,8 @@ type Hook = Arc<dyn Fn(&[Span<'_>]) -> Result<(), DecodeError> + Send + Sync>;
 pub struct Stepped {
     pub scripted: ScriptedSource,
     pub hook: Hook,
+    /// The next sequence gets no part of the cache, once.
+    pub refuse_share: Arc<AtomicBool>,
 }
 
 impl Stepped {
@@ -241,17 +244,21 @@ impl Stepped {
         Self {
             scripted: ScriptedSource::new(script),
             hook: Arc::new(|_| Ok(())),
+            refuse_share: Arc::default(),
         }
     }
 }
 
 impl Source for Stepped {
     fn open(&mut self, serve: &mut dyn FnMut(&mut dyn Backend)) -> Result<(), OpenError> {
-        let hook = Arc::clone(&self.hook);
+        let Self {
+            hook, refuse_share, ..
+        } = self.clone();
         self.scripted.open(&mut |backend| {
             serve(&mut Hooked {
                 backend,
                 hook: Arc::clone(&hook),
+                refuse_share: Arc::clone(&refuse_share),
             });
         })
     }
@@ -260,6 +267,7 @@ impl Source for Stepped {
 struct Hooked<'b> {
     backend: &'b mut dyn Backend,
     hook: Hook,
+    refuse_share: Arc<AtomicBool>,
 }
 
 impl Backend for Hooked<'_> {
@@ -290,6 +298,9 @@ impl Backend for Hooked<'_> {
         to: SequenceId,
         length: usize,
     ) -> Result<(), DecodeError> {
+        if self.refuse_share.swap(false, Relaxed) {
+            return Err(DecodeError::Runtime("nothing to share".to_owned()));
+        }
         self.backend.share(from, to, length)
     }
 
