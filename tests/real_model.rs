@@ -14,10 +14,10 @@ mod support {
 use std::sync::Arc;
 use std::time::Instant;
 
+use judged::backend::llama::{ContextConfig, Files, LlamaSource};
+use judged::backend::{Backend, SequenceId, Token, Tokenizer};
 use judged::client::{Client, Question};
 use judged::context::Context;
-use judged::engine::backend::{Backend, SequenceId, Token, Tokenizer};
-use judged::engine::llama::{ContextConfig, Files, LlamaSource};
 use judged::grammar::Grammar;
 use judged::judge::{Judge, Policy, Request};
 use judged::prompt::Prompt;
@@ -205,7 +205,7 @@ fn with_backend(work: impl FnOnce(&mut dyn Backend)) {
                 cells: 2048,
                 batch: 512,
                 sequences: 2,
-                threads: judged::engine::llama::available_threads(),
+                threads: judged::backend::llama::available_threads(),
             },
         };
         open(source, work).unwrap();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use llama_cpp_2::context::LlamaContext;
-use llama_cpp_2::context::session::LlamaStateSeqFlags;
+use llama_cpp_2::context::session::{LlamaStateSeqFlags, SeqState};
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::token::LlamaToken;
 
@@ -17,6 +17,8 @@ pub struct Llama<'m> {
     /// For each span of the last batch, the index of its last token, if its
     /// logits were asked for.
     outputs: Vec<Option<i32>>,
+    /// The cells of the sequence that was shared last, and its length then.
+    shared: Option<(SequenceId, usize, SeqState)>,
     capacity: Capacity,
     vocab_size: usize,
     tokenizer: Arc<LlamaTokenizer>,
@@ -34,6 +36,7 @@ impl<'m> Llama<'m> {
         Self {
             batch: LlamaBatch::new(batch, 1),
             outputs: Vec::new(),
+            shared: None,
             capacity: Capacity {
                 cells: context.n_ctx() as usize,
                 batch,
@@ -65,6 +68,12 @@ impl Llama<'_> {
     fn length(&self, sequence: SequenceId) -> Result<usize, DecodeError> {
         let last = self.context.kv_cache_seq_pos_max(self.sequence(sequence)?);
         Ok(usize::try_from(last + 1).unwrap_or(0))
+    }
+
+    /// The sequence changes: what was read of it holds no more.
+    fn forget(&mut self, changed: SequenceId) {
+        let kept = self.shared.take();
+        self.shared = kept.filter(|(sequence, _, _)| *sequence != changed);
     }
 
     fn expect_length(
@@ -138,6 +147,7 @@ impl Backend for Llama<'_> {
         let mut order: Vec<(usize, &Span<'_>)> = spans.iter().enumerate().collect();
         order.sort_by_key(|(_, span)| span.sequence);
         for (index, span) in order {
+            self.forget(span.sequence);
             let sequence = self.sequence(span.sequence)?;
             for (offset, token) in span.tokens.iter().enumerate() {
                 let position = position(span.start + offset)?;
@@ -176,15 +186,22 @@ impl Backend for Llama<'_> {
         if length == 0 {
             return Ok(());
         }
-        let (from, to) = (self.sequence(from)?, self.sequence(to)?);
         let failed = |error: &dyn std::fmt::Display| DecodeError::Runtime(error.to_string());
-        let state = self
-            .context
-            .state_seq_get(from, LlamaStateSeqFlags::empty())
-            .map_err(|error| failed(&error))?;
+        let to = self.sequence(to)?;
+        // All requests share one prefix: its cells are read once.
+        let known = self.shared.take();
+        let known = known.filter(|(sequence, tokens, _)| (*sequence, *tokens) == (from, had));
+        let state = match known {
+            Some((_, _, state)) => state,
+            None => self
+                .context
+                .state_seq_get(self.sequence(from)?, LlamaStateSeqFlags::empty())
+                .map_err(|error| failed(&error))?,
+        };
         self.context
             .state_seq_set(&state, to)
             .map_err(|error| failed(&error))?;
+        self.shared = Some((from, had, state));
         if had > length {
             let (sequence, start) = (u32::try_from(to).ok(), u32::try_from(length).ok());
             self.context
@@ -195,6 +212,7 @@ impl Backend for Llama<'_> {
     }
 
     fn release(&mut self, sequence: SequenceId) -> Result<(), DecodeError> {
+        self.forget(sequence);
         let sequence = self.sequence(sequence)?;
         let sequence = u32::try_from(sequence).ok();
         self.context
@@ -204,6 +222,7 @@ impl Backend for Llama<'_> {
     }
 
     fn clear(&mut self) {
+        self.shared = None;
         self.outputs.clear();
         self.context.clear_kv_cache();
     }
