@@ -50,7 +50,7 @@ impl ScriptedSource {
         Self {
             script: Arc::new(script),
             capacity: Capacity {
-                cells: 1 << 16,
+                cells: 1 << 20,
                 batch: 512,
                 sequences: 16,
             },

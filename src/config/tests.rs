@@ -60,6 +60,10 @@ fn a_flag_goes_before_the_file_and_the_file_before_the_default() {
 #[test]
 fn every_setting_has_a_place_in_the_file() {
     for (name, sourced) in Settings::defaults().to_map() {
+        // Whoever runs the tests may have set one for the real model.
+        if std::env::var_os(format!("JUDGED_{}", name.to_uppercase())).is_some() {
+            continue;
+        }
         let value = serde_json::from_value::<toml::Value>(sourced).unwrap();
         let resolved = resolve(&[], Some(&format!("{name} = {value}"))).unwrap();
         assert!(matches!(resolved[&name].origin, Origin::File(_)), "{name}");
