@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 use tonic_health::server::HealthReporter;
 
@@ -22,7 +23,7 @@ use crate::engine::Engine;
 use crate::judge::Judge;
 use crate::models::{Bundle, FileState, Store, sha256_file};
 use crate::rpc::control::ControlRpc;
-use crate::rpc::judge::JudgeRpc;
+use crate::rpc::judge::{JudgeRpc, note_arrival};
 use crate::rpc::proto::control_service_server::ControlServiceServer;
 use crate::rpc::proto::judge_service_server::JudgeServiceServer;
 use crate::rpc::{health, proto};
@@ -61,6 +62,7 @@ impl App {
 
         let judge_service = JudgeServiceServer::new(JudgeRpc::new(Arc::clone(&judge)))
             .max_decoding_message_size(config.max_message_bytes);
+        let judge_service = InterceptedService::new(judge_service, note_arrival);
         let control_service = ControlServiceServer::new(ControlRpc::new(Arc::clone(&judge)))
             .max_decoding_message_size(config.max_message_bytes);
         let stop = CancellationToken::new();

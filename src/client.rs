@@ -217,9 +217,10 @@ impl Question {
 }
 
 fn refused(status: tonic::Status) -> ClientError {
-    let cause = std::error::Error::source(&status);
+    let first = std::error::Error::source(&status);
+    let mut causes = std::iter::successors(first, |cause| cause.source());
     // To the transport, our own deadline is a cancellation.
-    let status = match cause.is_some_and(|cause| cause.is::<TimeoutExpired>()) {
+    let status = match causes.any(|cause| cause.is::<TimeoutExpired>()) {
         true => tonic::Status::deadline_exceeded("no answer came before the deadline"),
         false => status,
     };

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use daemon::{Daemon, Gate, Setup, request, until};
+use judged::client::{Client, Question};
 use judged::rpc::proto::JudgeRequest;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -190,7 +191,7 @@ async fn a_deadline_that_passes_in_the_queue_ends_the_request_without_any_work()
     let timeout = Duration::from_millis(300);
     let mut client = daemon.own_client().await;
     let error = client
-        .judge(judged::client::Question {
+        .judge(Question {
             context_json: "{}".to_owned(),
             draft: "A".repeat(3000),
             timeout: Some(timeout),
@@ -263,6 +264,19 @@ async fn a_passed_deadline_is_deadline_exceeded_and_not_cancelled() {
     }
     assert!(told > 0, "no answer came before the client's own timer");
     gate.open();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn our_client_tells_a_deadline_even_where_no_daemon_says_a_word() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = silent.local_addr().unwrap().to_string();
+    let mut client = Client::connect(&addr).await.unwrap();
+    let question = Question {
+        timeout: Some(Duration::from_millis(200)),
+        ..Question::default()
+    };
+    let error = client.judge(question).await.unwrap_err();
+    assert_eq!(error.code().as_deref(), Some("DeadlineExceeded"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -356,25 +356,32 @@ async fn rationales_under_way_delay_a_label_by_a_bounded_number_of_steps() {
         .with(|config| config.engine.chunk = 64)
         .on_step(move |spans| {
             let of: Vec<SequenceId> = spans.iter().map(|span| span.sequence).collect();
-            log.lock().unwrap().push(of);
+            let mut log = log.lock().unwrap();
+            log.push(of);
+            let together = log.iter().filter(|step| step.len() == 3).count();
+            if together == 5 && log.last().is_some_and(|step| step.len() == 3) {
+                passes.close();
+            }
+            drop(log);
             passes.pass();
             Ok(())
         })
         .start()
         .await;
     let long = format!("because:It is {} so.", "very ".repeat(30));
+    // They are admitted together, and written together.
+    gate.close();
     let writes = [1, 2, 3].map(|_| daemon.asking(request(&long)));
-    until("three rationales are under way", || {
-        steps
-            .lock()
-            .unwrap()
-            .iter()
-            .filter(|step| step.len() == 3)
-            .count()
-            > 5
+    gate.until_reached().await;
+    until("all have arrived", || {
+        daemon.judge.engine().queue_depth() as u64 + daemon.meter().running == 3
     })
     .await;
-    gate.close();
+    gate.open();
+    until("three write", || {
+        steps.lock().unwrap().iter().any(|step| step.len() == 3)
+    })
+    .await;
     gate.until_reached().await;
     let asked = daemon.asking(JudgeRequest {
         rationale_mode: RationaleMode::None.into(),

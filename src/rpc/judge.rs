@@ -18,6 +18,21 @@ use super::proto::{
 use super::status::{Failure, Violation};
 use crate::judge::{self, Judge, JudgeError, Verdict};
 
+/// When a call's headers came; its message may take longer.
+#[derive(Clone, Copy)]
+struct Arrived(Instant);
+
+/// Notes the arrival of a call: an interceptor for the service.
+pub fn note_arrival(mut call: Request<()>) -> Result<Request<()>, Status> {
+    call.extensions_mut().insert(Arrived(Instant::now()));
+    Ok(call)
+}
+
+fn arrival<T>(request: &Request<T>) -> Instant {
+    let noted = request.extensions().get::<Arrived>();
+    noted.map_or_else(Instant::now, |Arrived(at)| *at)
+}
+
 pub struct JudgeRpc {
     judge: Arc<Judge>,
     /// Requests that one stream may have under way: what it sends beyond
@@ -44,7 +59,7 @@ impl JudgeService for JudgeRpc {
         &self,
         request: Request<JudgeRequest>,
     ) -> Result<Response<JudgeResponse>, Status> {
-        let arrived = Instant::now();
+        let arrived = arrival(&request);
         let deadline = convert::deadline(request.metadata(), arrived);
         let answer = async {
             let request = convert::request(request.into_inner(), arrived, deadline);
@@ -68,7 +83,7 @@ impl JudgeService for JudgeRpc {
         let (events, receiver) = mpsc::channel(16);
         let judge = Arc::clone(&self.judge);
         let window = self.stream_window;
-        let deadline = convert::deadline(request.metadata(), Instant::now());
+        let deadline = convert::deadline(request.metadata(), arrival(&request));
         tokio::spawn(async move {
             let requests = request.into_inner();
             let outcome = pump(judge, requests, window, deadline, &events).await;
