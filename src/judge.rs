@@ -1,71 +1,33 @@
 //! One request's way to its decision: idempotency, hard rules, prompt, engine,
 //! and the rules again where no model can serve.
 
+mod policy;
 mod recent;
+mod verdict;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::engine::worker::{Answered, Event, JobError, Scored};
+use crate::engine::worker::{Event, JobError, Scored};
 use crate::engine::{Engine, State, SubmitError};
 use crate::models::Bundle;
 use crate::prompt::PromptTooLong;
-use crate::rules::{self, Rule, RuleVerdict};
+use crate::rules::{self, RuleVerdict};
 use crate::verdict::{
     Case, DecidedBy, Decision, Disposition, Label, Mode, ModelRevision, RationaleMode, Scores,
     Timings, Usage,
 };
 
-pub use recent::ContentHash;
-use recent::{Claim, Recent};
-
-/// What the operator decided.
-#[derive(Clone, Debug)]
-pub struct Policy {
-    pub mode: Mode,
-    /// Rules that decide alone, before the model.
-    pub hard_rules: Vec<Rule>,
-    pub dispositions: Dispositions,
-    /// What a PASS means that no model confirmed.
-    pub rules_pass: Disposition,
-    /// No request may take longer, whatever its caller allows.
-    pub max_deadline: Duration,
-    /// How many recent decisions are kept for repeated request ids, and for how long.
-    pub recent_limit: u64,
-    pub recent_time: Duration,
-}
-
-/// What each label means for the draft.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Dispositions([Disposition; 5]);
-
-impl Default for Dispositions {
-    fn default() -> Self {
-        Self([
-            Disposition::DoNotSend,
-            Disposition::RouteToHuman,
-            Disposition::DoNotSend,
-            Disposition::HoldForReview,
-            Disposition::Dispatch,
-        ])
-    }
-}
-
-impl Dispositions {
-    pub fn of(&self, label: Label) -> Disposition {
-        self.0[label.index()]
-    }
-
-    pub fn set(&mut self, label: Label, disposition: Disposition) {
-        self.0[label.index()] = disposition;
-    }
-}
+pub use self::policy::{Dispositions, Policy};
+pub use self::recent::ContentHash;
+use self::recent::{Claim, Recent};
+use self::verdict::Rest;
+pub use self::verdict::Verdict;
 
 /// One validated request.
 #[derive(Clone, Debug)]
@@ -434,83 +396,6 @@ impl Judge {
 
 /// Drafts up to this size are tokenized at once, longer ones on a thread of their own.
 const INLINE_BYTES: usize = 16 * 1024;
-
-/// A decided label, whose rationale may still be on its way.
-pub struct Verdict {
-    /// Final but for the rationale, the usage and the timings.
-    pub decision: Decision,
-    rest: Option<Rest>,
-    claim: Option<Claim>,
-    /// Keeps a drain waiting.
-    open: Option<TaskTrackerToken>,
-}
-
-struct Rest {
-    judge: Arc<Judge>,
-    events: mpsc::Receiver<Event>,
-    deadline: Instant,
-    arrived: Instant,
-}
-
-impl Verdict {
-    /// A recorded decision, given again.
-    fn complete(decision: Decision, open: TaskTrackerToken) -> Self {
-        Self {
-            decision,
-            rest: None,
-            claim: None,
-            open: Some(open),
-        }
-    }
-
-    /// Whether the rationale is still to come.
-    pub fn is_open(&self) -> bool {
-        self.rest.is_some()
-    }
-
-    /// Waits for the rationale. If the engine breaks meanwhile, the rules are
-    /// not asked: the label was certain, and stands without a sentence.
-    pub async fn finish(mut self) -> Result<Decision, JudgeError> {
-        if let Some(mut rest) = self.rest.take() {
-            let judge = Arc::clone(&rest.judge);
-            let event = judge.next_event(&mut rest.events, rest.deadline).await;
-            let refused = |error| {
-                judge.count_refused();
-                error
-            };
-            match event.map_err(refused)? {
-                Some(Event::Answered(Answered {
-                    rationale,
-                    usage,
-                    timings,
-                })) => {
-                    self.decision.rationale = rationale;
-                    self.decision.usage = usage;
-                    self.decision.timings = timings;
-                }
-                Some(Event::Failed(JobError::DeadlineExceeded)) => {
-                    return Err(refused(JudgeError::DeadlineExceeded));
-                }
-                Some(Event::Failed(error)) => {
-                    self.decision.degraded_reason = Some(format!("no rationale: {error}"));
-                }
-                Some(Event::Scored(_)) | None => {
-                    let reason = judge.engine_trouble();
-                    self.decision.degraded_reason = Some(format!("no rationale: {reason}"));
-                }
-            }
-            self.decision.timings.total = rest.arrived.elapsed();
-            self.record();
-        }
-        Ok(self.decision)
-    }
-
-    fn record(&mut self) {
-        if let Some(claim) = self.claim.take() {
-            claim.record(&self.decision);
-        }
-    }
-}
 
 fn revision_of(bundle: &Bundle) -> ModelRevision {
     let adapter = bundle.adapter.as_ref();
