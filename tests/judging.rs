@@ -11,8 +11,7 @@ use std::time::Duration;
 use daemon::{Gate, Setup, request, until};
 use judged::backend::SequenceId;
 use judged::rpc::proto::{
-    DecidedBy, Disposition, GetStatusRequest, JudgeRequest, JudgeResponse, Label, Mode,
-    RationaleMode,
+    DecidedBy, Disposition, GetStatusRequest, JudgeRequest, Label, Mode, RationaleMode,
 };
 use judged::verdict;
 use tonic::Code;
@@ -302,23 +301,6 @@ async fn a_failed_try_can_be_repeated_with_its_id() {
         let response = daemon.ask(with_id(id, "say:BLOCK")).await.unwrap();
         assert_eq!(response.decided_by(), DecidedBy::Model, "{id}");
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_newest_ids_are_remembered_when_there_are_more_than_are_kept() {
-    let daemon = in_mode(verdict::Mode::RulesOnly)
-        .with(|config| config.policy.recent_limit = 8)
-        .start()
-        .await;
-    let mut newest = JudgeResponse::default();
-    for index in 0..100 {
-        let id = index.to_string();
-        newest = daemon.ask(with_id(&id, "Hi")).await.unwrap();
-        let again = daemon.ask(with_id(&id, "Hi")).await.unwrap();
-        assert_eq!(again.decision_id, newest.decision_id, "{id}");
-    }
-    let again = daemon.ask(with_id("99", "Hi")).await.unwrap();
-    assert_eq!(again.decision_id, newest.decision_id);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

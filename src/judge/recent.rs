@@ -1,6 +1,9 @@
 //! Recent decisions by request id: a repeated request gets its decision again,
 //! and of concurrent ones only the first does the work.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
