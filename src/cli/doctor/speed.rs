@@ -16,10 +16,19 @@ const DECODE_TOKENS: usize = 24;
 /// Below this share of what is expected something is wrong.
 const MUCH_SLOWER: f64 = 0.6;
 
-/// Of one thread, by CPU code, for the default base: `judged doctor --json`
-/// on two cores of an AMD EPYC of family 26 (Zen 5), with only the module
-/// named in JUDGED_BACKENDS_DIR, halved.
-const PER_THREAD: [(&str, Speed); 0] = [];
+/// Of one thread, by CPU code, for the default base: half of what `judged
+/// doctor` measured with two threads on an AMD EPYC of family 26 (Zen 5) with
+/// that module alone in the folder that JUDGED_BACKENDS_DIR names.
+const PER_THREAD: [(&str, Speed); 4] = [
+    ("haswell", speed(42.0, 15.5)),
+    ("skylakex", speed(68.0, 16.5)),
+    ("icelake", speed(71.0, 16.5)),
+    ("zen4", speed(77.0, 16.5)),
+];
+
+const fn speed(prefill: f64, decode: f64) -> Speed {
+    Speed { prefill, decode }
+}
 
 impl Speed {
     pub fn measure(backend: &mut dyn Backend) -> Result<Self, DecodeError> {
