@@ -20,8 +20,8 @@ use crate::verdict::{Label, Scores};
 
 /// What closes a sentence that has reached its bounds.
 const CLOSE: &[u8] = b".";
-/// Closing takes at most a space's successor of four single-byte tokens, and
-/// the full stop.
+/// Room for closing after a space: a character may need four single-byte
+/// tokens, and the full stop comes after it.
 const CLOSING_TOKENS: usize = 6;
 /// The same in bytes.
 const CLOSING_BYTES: usize = 8;
@@ -78,25 +78,19 @@ impl Grammar {
     /// The probabilities of the labels, from the logits after prefill. Where
     /// the row holds what is no number, `legal_mass` is none either.
     pub fn score(&self, logits: &[f32]) -> Scores {
-        let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let weight = |logit: f32| f64::from(logit - max).exp();
         let five = self.labels.each_ref().map(|tokens| {
-            tokens
-                .first()
-                .and_then(|token| logits.get(*token as usize))
-                .map_or(0.0, |logit| weight(*logit))
+            let logit = tokens.first().and_then(|token| logits.get(*token as usize));
+            logit.copied().unwrap_or(f32::NEG_INFINITY)
         });
-        let legal: f64 = five.iter().sum();
-        let all: f64 = logits.iter().map(|logit| weight(*logit)).sum();
-        // Five logits far below the rest can all vanish beside it.
-        let probabilities = if legal > 0.0 {
-            five.map(|weight| weight / legal)
-        } else {
-            self.score_alone(logits)
+        let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let mass = |row: &[f32]| {
+            row.iter()
+                .map(|logit| f64::from(logit - max).exp())
+                .sum::<f64>()
         };
         Scores {
-            probabilities,
-            legal_mass: legal / all,
+            probabilities: softmax(five),
+            legal_mass: mass(&five) / mass(logits),
         }
     }
 
@@ -126,23 +120,6 @@ impl Grammar {
         pending.extend(forced);
         answer.pending = pending;
         Ok(answer)
-    }
-
-    /// As if the five were all there is: a softmax over them with their own maximum.
-    fn score_alone(&self, logits: &[f32]) -> [f64; 5] {
-        let five = self.labels.each_ref().map(|tokens| {
-            tokens
-                .first()
-                .and_then(|token| logits.get(*token as usize))
-                .map_or(f64::NEG_INFINITY, |logit| f64::from(*logit))
-        });
-        let max = five.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        if !max.is_finite() {
-            return [0.2; 5];
-        }
-        let weights = five.map(|logit| (logit - max).exp());
-        let sum: f64 = weights.iter().sum();
-        weights.map(|weight| weight / sum)
     }
 
     fn check_labels(&self) -> Result<(), GrammarError> {
@@ -186,6 +163,17 @@ impl Grammar {
             .copied()
             .collect()
     }
+}
+
+/// With the five's own maximum: far below the rest, all of them could vanish beside it.
+fn softmax(logits: [f32; 5]) -> [f64; 5] {
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    if !max.is_finite() {
+        return [0.2; 5];
+    }
+    let weights = logits.map(|logit| f64::from(logit - max).exp());
+    let sum: f64 = weights.iter().sum();
+    weights.map(|weight| weight / sum)
 }
 
 /// Tokens that the grammar may force between the label and the sentence.

@@ -25,7 +25,7 @@ use super::{Backend, Description, OpenError, Source};
 use crate::base::BaseInfo;
 use crate::{adapter, base, gguf};
 
-pub use self::runtime::{available_threads, backends_dir, cpu_variant};
+pub use self::runtime::{available_threads, backends_dir};
 
 /// The versions that this daemon is built with.
 pub const RUNTIME: &str = "llama.cpp 0.6.0-dev, ggml 0.26.0 (llama-cpp-2 0.1.160)";
@@ -68,10 +68,10 @@ pub const MAX_SEQUENCES: u32 = 256;
 impl Source for LlamaSource {
     fn open(&mut self, serve: &mut dyn FnMut(&mut dyn Backend)) -> Result<(), OpenError> {
         let failed = |text: String| OpenError::Failed(text);
-        let runtime = runtime::get().map_err(failed)?;
+        let library = runtime::get().map_err(failed)?;
         let files = (self.find)()?;
         let description_of_adapter = check_files(&files, self.context).map_err(failed)?;
-        let mut model = load(runtime, &files.base).map_err(failed)?;
+        let mut model = load(library, &files.base).map_err(failed)?;
         let mut adapter = match &files.adapter {
             Some(file) => Some((
                 load_adapter(&mut model, &file.path).map_err(failed)?,
@@ -86,7 +86,7 @@ impl Source for LlamaSource {
             static MAKING: Mutex<()> = Mutex::new(());
             let _guard = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
             model
-                .new_context(runtime, self.context.params().map_err(failed)?)
+                .new_context(library, self.context.params().map_err(failed)?)
                 .map_err(|error| failed(format!("no context: {error}")))?
         };
         if let Some((adapter, scale)) = &mut adapter {
@@ -96,7 +96,7 @@ impl Source for LlamaSource {
         }
         let description = Description {
             runtime: RUNTIME.to_owned(),
-            cpu_variant: cpu_variant(),
+            cpu_variant: runtime::cpu_variant(),
             devices: runtime::devices(),
             threads: self.context.threads,
             adapter: description_of_adapter,

@@ -40,11 +40,6 @@ impl Verdict {
         }
     }
 
-    /// Whether the rationale is still to come.
-    pub fn is_open(&self) -> bool {
-        self.rest.is_some()
-    }
-
     /// Waits for the rationale. If the engine breaks meanwhile, the rules are
     /// not asked: the label was certain, and stands without a sentence.
     pub async fn finish(mut self) -> Result<Decision, JudgeError> {
