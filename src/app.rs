@@ -63,8 +63,9 @@ impl App {
         let judge_service = JudgeServiceServer::new(JudgeRpc::new(Arc::clone(&judge)))
             .max_decoding_message_size(config.max_message_bytes);
         let judge_service = InterceptedService::new(judge_service, note_arrival);
-        let control_service = ControlServiceServer::new(ControlRpc::new(Arc::clone(&judge)))
-            .max_decoding_message_size(config.max_message_bytes);
+        let control_service =
+            ControlServiceServer::new(ControlRpc::new(Arc::clone(&judge), &bundle))
+                .max_decoding_message_size(config.max_message_bytes);
         let stop = CancellationToken::new();
         let mut servers = Vec::new();
         let routes = server(config)

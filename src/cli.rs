@@ -2,6 +2,7 @@
 
 mod completions;
 mod doctor;
+mod eval;
 mod judge;
 mod print;
 mod pull;
@@ -58,6 +59,7 @@ enum LogFormat {
 enum Command {
     Serve(Box<serve::ServeArgs>),
     Judge(judge::JudgeArgs),
+    Eval(Box<eval::EvalArgs>),
     Pull(pull::PullArgs),
     Doctor(doctor::DoctorArgs),
     Status(status::StatusArgs),
@@ -90,6 +92,7 @@ pub fn run() -> ExitCode {
     let outcome = match cli.command {
         Command::Serve(args) => serve::run(&args, matches.subcommand_matches("serve")),
         Command::Judge(args) => judge::run(&args),
+        Command::Eval(args) => eval::run(&args, matches.subcommand_matches("eval")),
         Command::Pull(args) => pull::run(args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Status(args) => status::run(&args),

@@ -1,6 +1,6 @@
 //! A client of the daemon that speaks our types, not the wire's.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::Duration;
 
@@ -59,6 +59,10 @@ pub struct Status {
     pub cached_tokens: u64,
     pub decode_tokens: u64,
     pub decode_time: Duration,
+    /// Numbers of the rules that decide before the model.
+    pub hard_rules: Vec<u32>,
+    /// The label of each rule that a rationale may name.
+    pub answer_rules: BTreeMap<String, Label>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +133,24 @@ impl ClientError {
         }
     }
 
+    /// Whether the same request may well succeed a little later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            ClientError::Refused { status } => {
+                matches!(status.code(), Code::Unavailable | Code::ResourceExhausted)
+            }
+            _ => false,
+        }
+    }
+
+    /// When to try again, where the daemon said so.
+    pub fn retry_delay(&self) -> Option<Duration> {
+        match self {
+            ClientError::Refused { status } => retry_delay(status),
+            _ => None,
+        }
+    }
+
     /// Whether no daemon answered, or one that is about to end.
     pub fn is_unavailable(&self) -> bool {
         match self {
@@ -140,12 +162,16 @@ impl ClientError {
 }
 
 /// When to try again, from a status's details.
+fn retry_delay(status: &tonic::Status) -> Option<Duration> {
+    let details = status.get_error_details();
+    details.retry_info().and_then(|info| info.retry_delay)
+}
+
 struct Hints<'s>(&'s tonic::Status);
 
 impl fmt::Display for Hints<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let details = self.0.get_error_details();
-        match details.retry_info().and_then(|info| info.retry_delay) {
+        match retry_delay(self.0) {
             Some(delay) => write!(f, " (try again in {} s)", delay.as_secs_f64()),
             None => Ok(()),
         }
@@ -274,6 +300,11 @@ fn status(response: proto::GetStatusResponse) -> Result<Status, ClientError> {
     };
     let mode = mode(response.mode()).ok_or_else(|| unknown("mode"))?;
     let counters = response.counters.unwrap_or_default();
+    let rules = response.answer_rules.iter().map(|(rule, number)| {
+        let named = proto::Label::try_from(*number).ok().and_then(label);
+        Ok((rule.clone(), named.ok_or_else(|| unknown("label"))?))
+    });
+    let answer_rules = rules.collect::<Result<_, ClientError>>()?;
     Ok(Status {
         mode,
         engine_state,
@@ -295,6 +326,8 @@ fn status(response: proto::GetStatusResponse) -> Result<Status, ClientError> {
         cached_tokens: counters.cached_tokens,
         decode_tokens: counters.decode_tokens,
         decode_time: duration(counters.decode_time),
+        hard_rules: response.hard_rules,
+        answer_rules,
     })
 }
 

@@ -21,6 +21,10 @@ pub enum ExitCode {
     Degraded = 5,
     /// `judged judge --fail-on` met one of its labels.
     LabelMet = 10,
+    /// `judged eval --baseline`: the judge has become worse.
+    Worse = 11,
+    /// Who read stdout left before all was written.
+    ReaderGone = 141,
 }
 
 /// For `judged --help`.
@@ -32,7 +36,9 @@ Exit codes:
    3  no daemon answers at the address
    4  the daemon refused at least one request; the others were answered
    5  the daemon, or this machine, cannot judge by the model
-  10  `judged judge --fail-on` met one of its labels";
+  10  `judged judge --fail-on` met one of its labels
+  11  `judged eval --baseline`: the judge has become worse
+ 141  who read stdout left before all was written, as `head` does";
 
 impl From<ExitCode> for process::ExitCode {
     fn from(code: ExitCode) -> Self {

@@ -37,6 +37,8 @@ pub mod config;
 
 pub mod app;
 
+pub mod eval;
+
 pub mod exit_code;
 
 pub mod cli;

@@ -4,12 +4,15 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::channel::Channel;
 use crate::context::Context;
 use crate::names::UnknownName;
 
 /// What the rubric says of a draft, from the most to the least severe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Label {
     /// A disqualifier or an opt-out: no outreach at all.
     Suppress,
@@ -86,7 +89,8 @@ impl Case {
 }
 
 /// Whether the answer carries a sentence that explains it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RationaleMode {
     None,
     #[default]
@@ -138,7 +142,8 @@ impl fmt::Display for Disposition {
 }
 
 /// Who decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum DecidedBy {
     Model,
     Rules,
@@ -160,7 +165,8 @@ impl fmt::Display for DecidedBy {
 }
 
 /// Who may decide.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Mode {
     /// The model decides, after the hard rules.
     #[default]
@@ -210,7 +216,7 @@ impl Scores {
 }
 
 /// Tokens that a decision took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     pub prompt_tokens: u32,
     /// Prompt tokens that were not evaluated, since the KV cache held them.
@@ -229,7 +235,7 @@ pub struct Timings {
 }
 
 /// Exactly which weights and which prompt decided.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelRevision {
     pub bundle: String,
     pub base_sha256: String,

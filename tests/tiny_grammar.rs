@@ -11,6 +11,7 @@ mod support {
     pub mod well_formed;
 }
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use judged::backend::{Token, Tokenizer};
@@ -32,6 +33,7 @@ fn spec(tokens: u32, bytes: u32) -> AnswerSpec {
         grammar: GRAMMAR.to_owned(),
         max_rationale_tokens: tokens,
         max_rationale_bytes: bytes,
+        rules: BTreeMap::new(),
     }
 }
 

@@ -1,10 +1,23 @@
 //! Decisions and errors, for people and as JSON.
 
+use std::fmt::Display;
+use std::io::{self, Write};
+
 use serde_json::{Value, json};
 
 use crate::backend::Device;
 use crate::client::ClientError;
 use crate::verdict::{Decision, Label, ModelRevision};
+
+/// A line of data on stdout.
+pub fn line(text: impl Display) -> io::Result<()> {
+    writeln!(io::stdout(), "{text}")
+}
+
+/// The same with colours, which only a terminal gets.
+pub fn styled(text: impl Display) -> io::Result<()> {
+    writeln!(anstream::stdout(), "{text}")
+}
 
 /// An error and its causes, on stderr.
 pub fn error_chain(error: &dyn std::error::Error) {

@@ -117,7 +117,7 @@ fn print_config(resolved: &Resolved, as_json: bool) {
     unsafe_code,
     reason = "before any thread is started, the environment can be changed"
 )]
-fn set_no_backtrace() {
+pub(super) fn set_no_backtrace() {
     // SAFETY: `run` is called on the main thread before any other is started.
     unsafe { std::env::set_var("GGML_NO_BACKTRACE", "1") };
 }

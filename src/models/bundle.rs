@@ -14,6 +14,7 @@ use thiserror::Error;
 use manifest::Manifest;
 
 use super::store::hex;
+use crate::verdict::Label;
 
 /// A model as it is served: a base file, perhaps an adapter, a prompt and the
 /// grammar of its answers, under one name and revision.
@@ -105,6 +106,8 @@ pub struct AnswerSpec {
     pub grammar: String,
     pub max_rationale_tokens: u32,
     pub max_rationale_bytes: u32,
+    /// The label of each rule that a rationale may name; may be empty.
+    pub rules: BTreeMap<String, Label>,
 }
 
 #[derive(Debug, Error)]
@@ -185,6 +188,7 @@ impl Bundle {
                 grammar,
                 max_rationale_tokens: manifest.answer.max_rationale_tokens,
                 max_rationale_bytes: manifest.answer.max_rationale_bytes,
+                rules: manifest.answer.rules,
             },
             path: path.to_owned(),
         })

@@ -1,5 +1,6 @@
 //! ControlService.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,16 +11,20 @@ use super::proto::control_service_server::ControlService;
 use super::proto::{Counters, Device, EngineInfo, GetStatusRequest, GetStatusResponse};
 use crate::engine::Ready;
 use crate::judge::Judge;
+use crate::models::Bundle;
+use crate::verdict::Label;
 
 pub struct ControlRpc {
     judge: Arc<Judge>,
+    answer_rules: BTreeMap<String, Label>,
     started: Instant,
 }
 
 impl ControlRpc {
-    pub fn new(judge: Arc<Judge>) -> Self {
+    pub fn new(judge: Arc<Judge>, bundle: &Bundle) -> Self {
         Self {
             judge,
+            answer_rules: bundle.answer.rules.clone(),
             started: Instant::now(),
         }
     }
@@ -37,6 +42,10 @@ impl ControlService for ControlRpc {
         let ready = state.ready();
         let meter = engine.meter().read();
         let tally = judge.tally();
+        let hard_rules = judge.policy().hard_rules.iter();
+        let answer_rules = self.answer_rules.iter();
+        let answer_rules =
+            answer_rules.map(|(rule, label)| (rule.clone(), convert::label(*label).into()));
         let response = GetStatusResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             mode: convert::mode(judge.policy().mode).into(),
@@ -60,6 +69,8 @@ impl ControlService for ControlRpc {
                 decode_time: Some(convert::duration(meter.decode)),
             }),
             draining: judge.is_draining(),
+            hard_rules: hard_rules.map(|rule| rule.number().into()).collect(),
+            answer_rules: answer_rules.collect(),
         };
         Ok(Response::new(response))
     }

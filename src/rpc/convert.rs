@@ -181,7 +181,7 @@ pub fn engine_state(state: &State) -> proto::EngineState {
     }
 }
 
-fn label(label: Label) -> proto::Label {
+pub fn label(label: Label) -> proto::Label {
     match label {
         Label::Suppress => proto::Label::Suppress,
         Label::Escalate => proto::Label::Escalate,

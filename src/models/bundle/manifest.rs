@@ -3,12 +3,14 @@
 //! A manifest may come from anywhere, and its names become paths, URLs and
 //! arguments: each is held to the few characters that it needs.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use serde::Deserialize;
 
 use super::{Base, BundleError, ContextFormat, HubSource, PipSource, Source};
+use crate::verdict::Label;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -46,6 +48,8 @@ pub(super) struct AnswerTable {
     pub(super) grammar: String,
     pub(super) max_rationale_tokens: u32,
     pub(super) max_rationale_bytes: u32,
+    #[serde(default)]
+    pub(super) rules: BTreeMap<String, Label>,
 }
 
 impl Manifest {
@@ -109,6 +113,14 @@ impl Manifest {
         check.file("prompt.template", &self.prompt.template);
         check.positive("prompt.max_tokens", self.prompt.max_tokens.into());
         check.file("answer.grammar", &self.answer.grammar);
+        for rule in self.answer.rules.keys() {
+            check.that(
+                "answer.rules",
+                rule,
+                is_plain(rule, ""),
+                "is no rule's name",
+            );
+        }
         check.0
     }
 }

@@ -1,0 +1,401 @@
+mod judge;
+mod select;
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use clap::{ArgMatches, Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use self::judge::{EngineArgs, Judge};
+use self::select::Filter;
+use super::print;
+use crate::client::ClientError;
+use crate::eval::ask::{AskError, Asker, End};
+use crate::eval::baseline::Baseline;
+use crate::eval::case::Case;
+use crate::eval::record::{Answer, Decider, Record, Setup};
+use crate::eval::report::{Report, Run};
+use crate::eval::results::{self, Results};
+use crate::eval::{dataset, text};
+use crate::exit_code::ExitCode;
+use crate::verdict::RationaleMode;
+
+const DETAILS: &str = "\
+Data is JSONL, and each line one of:
+  a labelled case  {\"id\", \"context\": {…}, \"draft\", \"expected\": \"BLOCK\"} and, if wanted,
+                   \"probe\", \"difficulty\", \"channel\" and \"rationale\" (which is not read)
+  a pair           of the Tenacious benchmark: \"pair_id\", \"probe_id\", \"context\", \"chosen\" and
+                   \"rejected\". Each side that was sent is a case, PAIR/clean or PAIR/violation;
+                   the probe gives the violation's label. Pairs of B04 whose funding_confidence
+                   is high or medium count as caught or not, but never as exact.
+
+Measures:
+  caught           violations that were not called PASS
+  false positives  clean drafts that were not called PASS
+  exact            cases with the expected label
+  intervals        95 %, Wilson's score interval (1927) without continuity correction:
+                   (p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n), z = 1.96
+  confidence       the answered label's probability
+  ECE              over 10 bins of equal width, sum of n_bin/n · |accuracy - mean confidence|
+                   (Naeini et al. 2015; Guo et al. 2017)
+  Brier            mean over cases of the sum over the five labels of (p - o)², o = 1 for the
+                   expected label, else 0: from 0 to 2 (Brier 1950)
+  p                McNemar's exact test, two-sided, over the cases that changed (McNemar 1947)
+  percentiles      nearest rank
+
+Examples:
+  judged eval cases.jsonl --out results.jsonl     start the daemon here, keep each answer
+  judged eval cases.jsonl --decider model --filter probe=E02,difficulty=hard
+  judged eval cases/ --addr 127.0.0.1:50551 --json
+  judged eval cases/ --out new.jsonl --baseline old.jsonl --html report.html";
+
+/// Measure the judge on labelled cases.
+///
+/// Asks a daemon that runs (--addr), or one that it starts for this in the same process, and
+/// reports what it caught, what it stopped wrongly and how often the label was right, with
+/// intervals, calibration, latency and the cases it got wrong. Ctrl-C ends it with what is done;
+/// the same --out file goes on from there.
+#[derive(Args, Debug)]
+#[command(after_help = DETAILS)]
+pub struct EvalArgs {
+    /// Files of labelled cases, or folders of `.jsonl` files.
+    #[arg(value_name = "DATA", required = true)]
+    data: Vec<PathBuf>,
+
+    /// Ask the daemon whose JudgeService listens here, rather than start one.
+    #[arg(long, value_name = "ADDR")]
+    addr: Option<String>,
+
+    /// Where that daemon's ControlService listens.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:50552",
+        env = "JUDGED_CONTROL_ADDR"
+    )]
+    control_addr: String,
+
+    /// Whose judgement is measured: the model alone, or the daemon as it is configured.
+    #[arg(long, value_enum, default_value = "daemon")]
+    decider: Decider,
+
+    /// Cases that are asked at the same time [default: the daemon's slots].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    concurrency: Option<u32>,
+
+    /// Only the first N of the cases that the filter lets through.
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+
+    /// Only cases with these values of probe, difficulty, expected or kind (violation, clean); a
+    /// key given twice means either value.
+    #[arg(long, value_name = "KEY=VALUE,…")]
+    filter: Option<Filter>,
+
+    /// Whether the model is to write its sentence.
+    #[arg(long, value_enum, default_value = "sentence")]
+    rationale: Rationale,
+
+    /// The longest to wait for one answer.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120.0)]
+    timeout: f64,
+
+    /// Keep each answer in this file, and skip the cases that it holds already.
+    #[arg(long, value_name = "RESULTS.jsonl")]
+    out: Option<PathBuf>,
+
+    /// Compare with an earlier run's --out file; ends with exit code 11 if by any measure more
+    /// broke than was fixed, beyond chance (p < 0.05).
+    #[arg(long, value_name = "RESULTS.jsonl")]
+    baseline: Option<PathBuf>,
+
+    /// With --baseline: end with exit code 11 if anything broke.
+    #[arg(long, requires = "baseline")]
+    strict: bool,
+
+    /// Print the whole report as one JSON document.
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Rationale {
+    None,
+    Sentence,
+}
+
+impl From<Rationale> for RationaleMode {
+    fn from(rationale: Rationale) -> Self {
+        match rationale {
+            Rationale::None => RationaleMode::None,
+            Rationale::Sentence => RationaleMode::Sentence,
+        }
+    }
+}
+
+/// What the command line asks for, read and checked.
+struct Plan {
+    cases: Vec<Case>,
+    baseline: Option<Baseline>,
+    timeout: Duration,
+}
+
+pub fn run(args: &EvalArgs, matches: Option<&ArgMatches>) -> anyhow::Result<ExitCode> {
+    let plan = match plan(args, matches) {
+        Ok(plan) => plan,
+        Err(error) => {
+            print::error_chain(error.as_ref());
+            return Ok(ExitCode::Usage);
+        }
+    };
+    super::serve::set_no_backtrace();
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?
+        .block_on(measure(args, matches, &plan))
+}
+
+fn plan(args: &EvalArgs, matches: Option<&ArgMatches>) -> anyhow::Result<Plan> {
+    if args.addr.is_some() {
+        args.engine.refuse_flags(matches)?;
+    }
+    let mut cases = dataset::read(&args.data)?;
+    if let Some(filter) = &args.filter {
+        cases.retain(|case| filter.lets_through(case));
+    }
+    cases.truncate(args.limit.unwrap_or(usize::MAX));
+    if cases.is_empty() {
+        bail!("there is no case to judge");
+    }
+    let baseline = match &args.baseline {
+        None => None,
+        Some(path) => {
+            let baseline = Baseline::new(results::read(path)?);
+            if baseline.common(&cases) == 0 {
+                bail!("the baseline `{}` has none of these cases", path.display());
+            }
+            Some(baseline)
+        }
+    };
+    Ok(Plan {
+        cases,
+        baseline,
+        timeout: Duration::try_from_secs_f64(args.timeout).context("`--timeout`")?,
+    })
+}
+
+async fn measure(
+    args: &EvalArgs,
+    matches: Option<&ArgMatches>,
+    plan: &Plan,
+) -> anyhow::Result<ExitCode> {
+    let judge = match Judge::find(args, matches).await {
+        Ok(judge) => judge,
+        Err(error) => {
+            print::error_chain(error.as_ref());
+            return Ok(code_of(&error));
+        }
+    };
+    let outcome = measure_by(args, plan, &judge).await;
+    judge.end().await;
+    outcome
+}
+
+async fn measure_by(args: &EvalArgs, plan: &Plan, judge: &Judge) -> anyhow::Result<ExitCode> {
+    let mut kept = Kept::open(args, plan, &judge.setup)?;
+    let open: Vec<&Case> = plan
+        .cases
+        .iter()
+        .filter(|case| !kept.records.contains_key(&case.id))
+        .collect();
+    if !kept.records.is_empty() {
+        let count = kept.records.len();
+        eprintln!("{count} cases are answered already by the same setup: they are not asked again");
+    }
+    let asker = Asker {
+        client: judge.client.clone(),
+        concurrency: args.concurrency.unwrap_or(judge.slots) as usize,
+        rationale: args.rationale.into(),
+        timeout: plan.timeout,
+    };
+    let run = Run {
+        selected: plan.cases.len() as u64,
+        reused: kept.records.len() as u64,
+        ..Run::default()
+    };
+    let mut meter = Meter::new(open.len());
+    let (mut objected, mut objections) = (0, BTreeSet::new());
+    let stop = async {
+        let _ = tokio::signal::ctrl_c().await;
+    };
+    let ended = asker
+        .each(open, stop, |case, decision| {
+            meter.tick();
+            match judge.setup.objection(&decision) {
+                None => kept.add(Record::new(case, &judge.setup, decision)),
+                Some(objection) => {
+                    objected += 1;
+                    objections.insert(objection.to_string());
+                    Ok(())
+                }
+            }
+        })
+        .await;
+    meter.finish();
+    let run = Run {
+        objected,
+        objections: objections.into_iter().collect(),
+        ..run
+    };
+    let answers = kept.answers(&plan.cases);
+    let rules = &judge.answer_rules;
+    let report = Report::new(
+        judge.setup.clone(),
+        run,
+        &answers,
+        rules,
+        plan.baseline.as_ref(),
+    );
+    match args.json {
+        true => print::line(serde_json::to_string_pretty(&report)?)?,
+        false => print::styled(text::render(&report).trim_end())?,
+    }
+    Ok(verdict(args, &report, ended))
+}
+
+/// How it ends; what failed goes before what was found.
+fn verdict(args: &EvalArgs, report: &Report, ended: Result<End, AskError>) -> ExitCode {
+    let hint = match args.out {
+        Some(_) => "run the same command again to go on",
+        None => "with --out a later run can go on",
+    };
+    let (answered, selected) = (report.run.answered, report.run.selected);
+    match ended {
+        Err(error) => {
+            print::error_chain(&error);
+            eprintln!("{answered} of {selected} cases are done: {hint}");
+            match &error {
+                AskError::Case { source, .. } => ExitCode::from(source),
+                AskError::Keep(_) | AskError::Task(_) => ExitCode::Failed,
+            }
+        }
+        Ok(End::Stopped) => {
+            eprintln!("stopped: {answered} of {selected} cases are done: {hint}");
+            ExitCode::Failed
+        }
+        Ok(End::Complete) if report.run.objected > 0 => {
+            let (count, reasons) = (report.run.objected, report.run.objections.join("; "));
+            eprintln!("error: {count} answers are not of what is measured: {reasons}");
+            ExitCode::Degraded
+        }
+        Ok(End::Complete) => match &report.baseline {
+            Some(comparison) if comparison.is_worse(args.strict) => ExitCode::Worse,
+            _ => ExitCode::Ok,
+        },
+    }
+}
+
+fn code_of(error: &anyhow::Error) -> ExitCode {
+    if let Some(error) = error.downcast_ref::<ClientError>() {
+        return ExitCode::from(error);
+    }
+    match error.downcast_ref::<judge::Refusal>() {
+        Some(judge::Refusal::Degraded(_)) => ExitCode::Degraded,
+        Some(judge::Refusal::Usage(_)) => ExitCode::Usage,
+        None => ExitCode::Failed,
+    }
+}
+
+/// The records by case, and the file that keeps them.
+struct Kept {
+    records: HashMap<String, Record>,
+    file: Option<Results>,
+}
+
+impl Kept {
+    fn open(args: &EvalArgs, plan: &Plan, setup: &Setup) -> anyhow::Result<Self> {
+        let Some(path) = &args.out else {
+            return Ok(Self {
+                records: HashMap::new(),
+                file: None,
+            });
+        };
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).with_context(|| format!("`{}`", folder.display()))?;
+        }
+        let (file, records) = Results::open(path)?;
+        let hashes: HashMap<&str, String> = plan
+            .cases
+            .iter()
+            .map(|case| (case.id.as_str(), case.hash()))
+            .collect();
+        let same = records.into_iter().filter(|record| {
+            record.setup == *setup && hashes.get(record.id.as_str()) == Some(&record.hash)
+        });
+        Ok(Self {
+            records: same.map(|record| (record.id.clone(), record)).collect(),
+            file: Some(file),
+        })
+    }
+
+    fn add(&mut self, record: Record) -> std::io::Result<()> {
+        if let Some(file) = &mut self.file {
+            file.append(&record)?;
+        }
+        self.records.insert(record.id.clone(), record);
+        Ok(())
+    }
+
+    /// In the order of the cases.
+    fn answers<'c>(mut self, cases: &'c [Case]) -> Vec<Answer<'c>> {
+        let answer = |case: &'c Case| {
+            let record = self.records.remove(&case.id)?;
+            Some(Answer { case, record })
+        };
+        cases.iter().filter_map(answer).collect()
+    }
+}
+
+/// Shows on stderr how far it has come: a bar on a terminal, else a line now and then.
+struct Meter {
+    bar: ProgressBar,
+    last_line: Instant,
+}
+
+const LINE_EVERY: Duration = Duration::from_secs(15);
+
+impl Meter {
+    fn new(cases: usize) -> Self {
+        let bar = ProgressBar::new(cases as u64);
+        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} judged, {eta} left");
+        Self {
+            bar: match style {
+                Ok(style) => bar.with_style(style),
+                Err(_) => bar,
+            },
+            last_line: Instant::now(),
+        }
+    }
+
+    fn tick(&mut self) {
+        self.bar.inc(1);
+        if self.bar.is_hidden() && self.last_line.elapsed() >= LINE_EVERY {
+            self.last_line = Instant::now();
+            let (done, all) = (self.bar.position(), self.bar.length().unwrap_or_default());
+            let left = indicatif::HumanDuration(self.bar.eta());
+            eprintln!("{done} of {all} judged, {left} left");
+        }
+    }
+
+    fn finish(self) {
+        self.bar.finish_and_clear();
+    }
+}
