@@ -11,7 +11,8 @@ mod status;
 
 use std::io::IsTerminal;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 use crate::exit_code::{self, ExitCode};
@@ -38,7 +39,8 @@ pub struct Cli {
     )]
     log_format: LogFormat,
 
-    /// What is logged: a level, or a filter such as `judged=debug,llama-cpp-2=info`.
+    /// What is logged: a level, or a filter such as `judged=debug,llama-cpp-2=info`. `judged eval`
+    /// logs warnings only, unless asked.
     #[arg(
         long,
         global = true,
@@ -85,8 +87,8 @@ pub fn run() -> ExitCode {
             return ExitCode::Usage;
         }
     };
-    if let Err(error) = start_log(&cli) {
-        eprintln!("error: `--log`: {error}");
+    if let Err(error) = start_log(&cli, &filter(&cli, &matches)) {
+        print::say!("error: `--log`: {error}");
         return ExitCode::Usage;
     }
     let outcome = match cli.command {
@@ -99,16 +101,29 @@ pub fn run() -> ExitCode {
         Command::Completions(args) => completions::run(&args),
     };
     outcome.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        // Who reads no further wants no explanation either.
+        if error.is::<print::ReaderGone>() {
+            return ExitCode::ReaderGone;
+        }
+        print::say!("error: {error:#}");
         ExitCode::Failed
     })
 }
 
+/// What is logged; a report is not to be torn by what its daemon has to say.
+fn filter(cli: &Cli, matches: &ArgMatches) -> String {
+    let unasked = matches.value_source("log") == Some(ValueSource::DefaultValue);
+    match cli.command {
+        Command::Eval(_) if unasked => "warn".to_owned(),
+        _ => cli.log.clone(),
+    }
+}
+
 /// llama.cpp is loud: of its own lines only warnings are shown, unless asked for.
-fn start_log(cli: &Cli) -> Result<(), String> {
-    let filter = match cli.log.contains("llama-cpp-2") {
-        true => cli.log.clone(),
-        false => format!("{},llama-cpp-2=error", cli.log),
+fn start_log(cli: &Cli, filter: &str) -> Result<(), String> {
+    let filter = match filter.contains("llama-cpp-2") {
+        true => filter.to_owned(),
+        false => format!("{filter},llama-cpp-2=error"),
     };
     let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
     let log = tracing_subscriber::fmt()

@@ -7,6 +7,7 @@ pub mod calibration;
 pub mod case;
 pub mod confusion;
 pub mod dataset;
+pub mod html;
 pub mod latency;
 pub mod mcnemar;
 pub mod measure;

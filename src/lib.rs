@@ -2,6 +2,9 @@
 //! sent. ARCHITECTURE.md tells the way of one request; modules use only those
 //! listed above them.
 
+// They panic where nobody reads: `cli::print` does not.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod names;
 
 pub mod channel;

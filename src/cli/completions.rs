@@ -1,8 +1,7 @@
-use std::io;
-
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
+use super::print;
 use crate::exit_code::ExitCode;
 
 /// Print a completion script for a shell.
@@ -22,6 +21,6 @@ pub fn run(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {
         "judged",
         &mut script,
     );
-    io::Write::write_all(&mut io::stdout(), &script)?;
+    print::line(String::from_utf8(script)?.trim_end())?;
     Ok(ExitCode::Ok)
 }

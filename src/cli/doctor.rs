@@ -64,9 +64,9 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
         }
     };
     if args.json {
-        println!("{}", findings.to_json());
+        print::out!("{}", findings.to_json());
     } else {
-        findings.print();
+        findings.print()?;
     }
     Ok(match findings.problems.is_empty() {
         true => ExitCode::Ok,
@@ -96,7 +96,7 @@ fn examine(args: &DoctorArgs) -> anyhow::Result<Findings> {
         bundle,
     };
     let mut measured = None;
-    eprintln!("loading the model and measuring: some ten seconds");
+    print::say!("loading the model and measuring: some ten seconds");
     let opened = llama_source(&config, &findings.bundle).open(&mut |backend| {
         measured = Some((backend.description(), Speed::measure(backend)));
     });
@@ -123,32 +123,36 @@ fn examine(args: &DoctorArgs) -> anyhow::Result<Findings> {
 }
 
 impl Findings {
-    fn print(&self) {
-        println!("judged {}, {RUNTIME}", env!("CARGO_PKG_VERSION"));
+    fn print(&self) -> anyhow::Result<()> {
+        print::out!("judged {}, {RUNTIME}", env!("CARGO_PKG_VERSION"));
         match &self.backends {
-            Some(dir) => println!("libraries  {}", dir.display()),
-            None => println!("libraries  none found"),
+            Some(dir) => print::out!("libraries  {}", dir.display()),
+            None => print::out!("libraries  none found"),
         }
-        println!(
+        print::out!(
             "threads    {} may run here, {} cores online",
-            self.threads_available, self.cores_online
+            self.threads_available,
+            self.cores_online
         );
-        println!("bundle     {}@{}", self.bundle.name, self.bundle.revision);
-        println!(
+        print::out!("bundle     {}@{}", self.bundle.name, self.bundle.revision);
+        print::out!(
             "base       {} ({})",
             self.base.display(),
             state(&self.base_state)
         );
         if let Some((description, speed)) = &self.engine {
-            println!("adapter    {}", description.adapter);
-            println!(
+            print::out!("adapter    {}", description.adapter);
+            print::out!(
                 "cpu code   {}, {} threads",
-                description.cpu_variant, description.threads
+                description.cpu_variant,
+                description.threads
             );
             for device in &description.devices {
-                println!(
+                print::out!(
                     "device     {} ({}): {}",
-                    device.name, device.kind, device.description
+                    device.name,
+                    device.kind,
+                    device.description
                 );
             }
             let expected = speed.expected(description);
@@ -156,23 +160,24 @@ impl Findings {
                 Some(expected) => format!("{:.1} expected", rate(expected)),
                 None => "no figure for this CPU code".to_owned(),
             };
-            println!(
+            print::out!(
                 "prefill    {:.1} tokens/s ({})",
                 speed.prefill,
                 beside(|speed| speed.prefill)
             );
-            println!(
+            print::out!(
                 "decode     {:.1} tokens/s ({})",
                 speed.decode,
                 beside(|speed| speed.decode)
             );
         }
         for problem in &self.problems {
-            println!("problem    {problem}");
+            print::out!("problem    {problem}");
         }
         if self.problems.is_empty() {
-            println!("all well");
+            print::out!("all well");
         }
+        Ok(())
     }
 
     fn to_json(&self) -> serde_json::Value {

@@ -20,7 +20,7 @@ use crate::eval::case::Case;
 use crate::eval::record::{Answer, Decider, Record, Setup};
 use crate::eval::report::{Report, Run};
 use crate::eval::results::{self, Results};
-use crate::eval::{dataset, text};
+use crate::eval::{dataset, html, text};
 use crate::exit_code::ExitCode;
 use crate::verdict::RationaleMode;
 
@@ -116,6 +116,10 @@ pub struct EvalArgs {
     /// With --baseline: end with exit code 11 if anything broke.
     #[arg(long, requires = "baseline")]
     strict: bool,
+
+    /// Write the report as one page, which needs nothing else.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 
     /// Print the whole report as one JSON document.
     #[arg(long)]
@@ -218,7 +222,9 @@ async fn measure_by(args: &EvalArgs, plan: &Plan, judge: &Judge) -> anyhow::Resu
         .collect();
     if !kept.records.is_empty() {
         let count = kept.records.len();
-        eprintln!("{count} cases are answered already by the same setup: they are not asked again");
+        print::say!(
+            "{count} cases are answered already by the same setup: they are not asked again"
+        );
     }
     let asker = Asker {
         client: judge.client.clone(),
@@ -268,6 +274,10 @@ async fn measure_by(args: &EvalArgs, plan: &Plan, judge: &Judge) -> anyhow::Resu
         true => print::line(serde_json::to_string_pretty(&report)?)?,
         false => print::styled(text::render(&report).trim_end())?,
     }
+    if let Some(path) = &args.html {
+        fs::write(path, html::render(&report))
+            .with_context(|| format!("cannot write `{}`", path.display()))?;
+    }
     Ok(verdict(args, &report, ended))
 }
 
@@ -281,19 +291,19 @@ fn verdict(args: &EvalArgs, report: &Report, ended: Result<End, AskError>) -> Ex
     match ended {
         Err(error) => {
             print::error_chain(&error);
-            eprintln!("{answered} of {selected} cases are done: {hint}");
+            print::say!("{answered} of {selected} cases are done: {hint}");
             match &error {
                 AskError::Case { source, .. } => ExitCode::from(source),
                 AskError::Keep(_) | AskError::Task(_) => ExitCode::Failed,
             }
         }
         Ok(End::Stopped) => {
-            eprintln!("stopped: {answered} of {selected} cases are done: {hint}");
+            print::say!("stopped: {answered} of {selected} cases are done: {hint}");
             ExitCode::Failed
         }
         Ok(End::Complete) if report.run.objected > 0 => {
             let (count, reasons) = (report.run.objected, report.run.objections.join("; "));
-            eprintln!("error: {count} answers are not of what is measured: {reasons}");
+            print::say!("error: {count} answers are not of what is measured: {reasons}");
             ExitCode::Degraded
         }
         Ok(End::Complete) => match &report.baseline {
@@ -391,7 +401,7 @@ impl Meter {
             self.last_line = Instant::now();
             let (done, all) = (self.bar.position(), self.bar.length().unwrap_or_default());
             let left = indicatif::HumanDuration(self.bar.eta());
-            eprintln!("{done} of {all} judged, {left} left");
+            print::say!("{done} of {all} judged, {left} left");
         }
     }
 

@@ -1,7 +1,7 @@
 mod questions;
 
 use std::collections::BTreeSet;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -146,13 +146,13 @@ async fn ask_all(
             (Err(error), true) => print::error_json(name, &case.request_id, error).to_string(),
             (Err(error), false) => {
                 bar.suspend(|| {
-                    eprintln!("# {}", name.unwrap_or("case"));
+                    print::say!("# {}", name.unwrap_or("case"));
                     print::error_chain(error);
                 });
                 continue;
             }
         };
-        bar.suspend(|| writeln!(std::io::stdout(), "{line}"))?;
+        bar.suspend(|| print::line(line))?;
     }
     bar.finish_and_clear();
     match asking.await {

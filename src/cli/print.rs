@@ -9,26 +9,55 @@ use crate::backend::Device;
 use crate::client::ClientError;
 use crate::verdict::{Decision, Label, ModelRevision};
 
-/// A line of data on stdout.
-pub fn line(text: impl Display) -> io::Result<()> {
-    writeln!(io::stdout(), "{text}")
+/// Who read stdout left, as `head` does after its lines.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody reads stdout any more")]
+pub struct ReaderGone;
+
+/// Writes a line of data on stdout.
+pub fn line(text: impl Display) -> anyhow::Result<()> {
+    written(writeln!(io::stdout(), "{text}"))
 }
 
 /// The same with colours, which only a terminal gets.
-pub fn styled(text: impl Display) -> io::Result<()> {
-    writeln!(anstream::stdout(), "{text}")
+pub fn styled(text: impl Display) -> anyhow::Result<()> {
+    written(writeln!(anstream::stdout(), "{text}"))
 }
+
+fn written(outcome: io::Result<()>) -> anyhow::Result<()> {
+    outcome.map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => ReaderGone.into(),
+        _ => anyhow::Error::new(error).context("cannot write to stdout"),
+    })
+}
+
+/// [`line()`] with a format; returns where it fails.
+macro_rules! out {
+    ($($text:tt)*) => {
+        $crate::cli::print::line(format_args!($($text)*))?
+    };
+}
+pub(super) use out;
+
+/// Writes a line on stderr, where somebody may read it.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($text)*);
+    }};
+}
+pub(super) use say;
 
 /// An error and its causes, on stderr.
 pub fn error_chain(error: &dyn std::error::Error) {
     let mut text = error.to_string();
-    eprintln!("error: {text}");
+    say!("error: {text}");
     let mut cause = error.source();
     while let Some(error) = cause {
         // Wrappers of wrappers often say the same.
         if error.to_string() != text {
             text = error.to_string();
-            eprintln!("  caused by: {text}");
+            say!("  caused by: {text}");
         }
         cause = error.source();
     }

@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
+use super::print;
 use crate::exit_code::ExitCode;
 use crate::models::{
     Bundle, FileState, PullFrom, PullOptions, Pulled, Store, StoreError, pull, sha256_file,
@@ -114,7 +115,7 @@ fn fetch(bundle: &Bundle, store: &Store, options: &PullOptions, as_json: bool) -
             "source": source,
         }))?;
     } else {
-        println!("{}", path.display());
+        print::out!("{}", path.display());
     }
     Ok(ExitCode::Ok)
 }
@@ -153,8 +154,8 @@ fn verify(bundle: &Bundle, store: &Store, as_json: bool) -> Result<ExitCode> {
             .map(|error| format!("{:#}", anyhow::Error::from(error)));
         if !as_json {
             match &error {
-                None => println!("ok       {role:<8} {}", path.display()),
-                Some(error) => println!("FAILED   {role:<8} {error}"),
+                None => print::out!("ok       {role:<8} {}", path.display()),
+                Some(error) => print::out!("FAILED   {role:<8} {error}"),
             }
         }
         files.push(json!({ "role": role, "path": path, "ok": error.is_none(), "error": error }));
@@ -177,13 +178,13 @@ fn list(dirs: &[PathBuf], store: &Store, as_json: bool) -> Result<ExitCode> {
             Ok(bundle) => bundles.push(bundle),
             Err(error) => {
                 all_read = false;
-                eprintln!("warning: {:#}", anyhow::Error::from(error));
+                print::say!("warning: {:#}", anyhow::Error::from(error));
             }
         }
     }
     if bundles.is_empty() && all_read {
         let dirs: Vec<_> = dirs.iter().map(|dir| dir.display().to_string()).collect();
-        eprintln!("no bundle found; looked in {}", dirs.join(", "));
+        print::say!("no bundle found; looked in {}", dirs.join(", "));
     }
     if as_json {
         let rows: Vec<_> = bundles
@@ -201,7 +202,7 @@ fn list(dirs: &[PathBuf], store: &Store, as_json: bool) -> Result<ExitCode> {
             } = bundle;
             let (state, path) = (state(bundle, store), store.path(base));
             let size = HumanBytes(base.size).to_string();
-            println!(
+            print::out!(
                 "{name:<22} {revision:<12} {size:>11}  {state:<9} {}",
                 path.display()
             );
@@ -249,7 +250,7 @@ fn bytes(bundle: &Bundle, store: &Store) -> u64 {
 }
 
 fn print_json(value: &Value) -> Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    print::out!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
 }
 

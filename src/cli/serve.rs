@@ -48,7 +48,7 @@ pub fn run(args: &ServeArgs, matches: Option<&ArgMatches>) -> anyhow::Result<Exi
         Err(error) => return usage(&error),
     };
     if args.print_config {
-        print_config(&resolved, args.json);
+        print_config(&resolved, args.json)?;
         return match Config::new(&resolved) {
             Ok(_) => Ok(ExitCode::Ok),
             Err(error) => usage(&error),
@@ -93,15 +93,15 @@ fn at_once() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::Failed)
 }
 
-fn print_config(resolved: &Resolved, as_json: bool) {
+fn print_config(resolved: &Resolved, as_json: bool) -> anyhow::Result<()> {
     if as_json {
         let settings = resolved.iter().map(|(name, sourced)| {
             let entry = json!({"value": sourced.value, "origin": sourced.origin.to_string()});
             (name.clone(), entry)
         });
         let settings: serde_json::Map<_, _> = settings.collect();
-        println!("{}", serde_json::Value::Object(settings));
-        return;
+        print::out!("{}", serde_json::Value::Object(settings));
+        return Ok(());
     }
     let lines = resolved
         .iter()
@@ -109,8 +109,9 @@ fn print_config(resolved: &Resolved, as_json: bool) {
     let lines: Vec<_> = lines.collect();
     let width = lines.iter().map(|(line, _)| line.chars().count()).max();
     for (line, origin) in &lines {
-        println!("{line:width$}  # {origin}", width = width.unwrap_or(0));
+        print::out!("{line:width$}  # {origin}", width = width.unwrap_or(0));
     }
+    Ok(())
 }
 
 #[expect(

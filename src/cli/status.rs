@@ -41,9 +41,9 @@ pub fn run(args: &StatusArgs) -> anyhow::Result<ExitCode> {
         }
     };
     if args.json {
-        println!("{}", to_json(&status));
+        print::out!("{}", to_json(&status));
     } else {
-        print_text(&status);
+        print_text(&status)?;
     }
     Ok(match status.degraded_reason {
         None => ExitCode::Ok,
@@ -71,34 +71,37 @@ async fn ask(args: &StatusArgs) -> Result<Status, ClientError> {
     }
 }
 
-fn print_text(status: &Status) {
-    println!("judged {}  mode {}", status.version, status.mode);
-    println!("engine    {}", status.engine_state.as_str());
+fn print_text(status: &Status) -> anyhow::Result<()> {
+    print::out!("judged {}  mode {}", status.version, status.mode);
+    print::out!("engine    {}", status.engine_state.as_str());
     if let Some(reason) = &status.degraded_reason {
-        println!("degraded  {reason}");
+        print::out!("degraded  {reason}");
     }
     if status.draining {
-        println!("draining  yes");
+        print::out!("draining  yes");
     }
     if let Some(model) = &status.model {
-        println!("bundle    {}", model.bundle);
-        println!("base      sha256 {}", model.base_sha256);
+        print::out!("bundle    {}", model.bundle);
+        print::out!("base      sha256 {}", model.base_sha256);
         let adapter = model.adapter_sha256.as_deref();
-        println!("adapter   {}", adapter.unwrap_or("none"));
+        print::out!("adapter   {}", adapter.unwrap_or("none"));
     }
     if let Some(engine) = &status.engine {
-        println!("runtime   {}", engine.runtime);
-        println!(
+        print::out!("runtime   {}", engine.runtime);
+        print::out!(
             "cpu       {}, {} threads",
-            engine.cpu_variant, engine.threads
+            engine.cpu_variant,
+            engine.threads
         );
         for device in &engine.devices {
-            println!(
+            print::out!(
                 "device    {} ({}): {}",
-                device.name, device.kind, device.description
+                device.name,
+                device.kind,
+                device.description
             );
         }
-        println!(
+        print::out!(
             "context   {} cells, {} slots, {} prompt tokens shared, loaded in {:.1} s",
             engine.context_cells,
             engine.slots,
@@ -106,15 +109,20 @@ fn print_text(status: &Status) {
             engine.load_time.as_secs_f64()
         );
     }
-    println!(
+    print::out!(
         "queue     {} of {} waiting, {} running",
-        status.queue_depth, status.queue_limit, status.running
+        status.queue_depth,
+        status.queue_limit,
+        status.running
     );
-    println!(
+    print::out!(
         "decided   {} by the model, {} by rules, {} refused, {} abandoned",
-        status.decisions_by_model, status.decisions_by_rules, status.refused, status.abandoned
+        status.decisions_by_model,
+        status.decisions_by_rules,
+        status.refused,
+        status.abandoned
     );
-    println!(
+    print::out!(
         "tokens    {} prefilled in {:.1} s, {} spared by the cache, {} decoded in {:.1} s",
         status.prefill_tokens,
         status.prefill_time.as_secs_f64(),
@@ -122,7 +130,8 @@ fn print_text(status: &Status) {
         status.decode_tokens,
         status.decode_time.as_secs_f64()
     );
-    println!("uptime    {:.0} s", status.uptime.as_secs_f64());
+    print::out!("uptime    {:.0} s", status.uptime.as_secs_f64());
+    Ok(())
 }
 
 fn to_json(status: &Status) -> serde_json::Value {

@@ -73,15 +73,15 @@ impl Calibration {
             return None;
         }
         let count = scored.len() as f64;
-        let width = 1.0 / BINS as f64;
+        let edge = |index: usize| index as f64 / BINS as f64;
         let bins = sums
             .iter()
             .enumerate()
             .map(|(index, (cases, confidences, right))| {
                 let mean = |sum: f64| (*cases > 0).then(|| sum / *cases as f64);
                 Bin {
-                    low: index as f64 * width,
-                    high: (index + 1) as f64 * width,
+                    low: edge(index),
+                    high: edge(index + 1),
                     cases: *cases,
                     confidence: mean(*confidences),
                     accuracy: mean(*right as f64),

@@ -232,7 +232,7 @@ impl Page {
     }
 
     fn wrong(&mut self, wrong: &[Wrong]) {
-        self.head(&format!("{} cases judged wrongly", wrong.len()));
+        self.head(&format!("judged wrongly: {}", wrong.len()));
         for case in wrong {
             let score = case.score.map(|score| format!(" {score:.3}"));
             let by = match case.rules.is_empty() {

@@ -32,8 +32,18 @@ impl Share {
         let centre = p + z2 / (2.0 * n);
         let half = Z * (p * (1.0 - p) / n + z2 / (4.0 * n * n)).sqrt();
         let scale = 1.0 + z2 / n;
-        let bound = |value: f64| (value / scale).clamp(0.0, 1.0);
-        Some((bound(centre - half), bound(centre + half)))
+        // Of none and of all one bound is exact, which rounding would miss.
+        let low = if self.k == 0 {
+            0.0
+        } else {
+            (centre - half) / scale
+        };
+        let high = if self.k == self.n {
+            1.0
+        } else {
+            (centre + half) / scale
+        };
+        Some((low, high))
     }
 }
 
@@ -81,6 +91,8 @@ mod tests {
     #[test]
     fn the_interval_of_all_ends_at_one_and_mirrors_that_of_none() {
         assert_interval(20, 20, 1.0 - 0.1611, 1.0);
+        assert_eq!(Share { k: 0, n: 7 }.interval().unwrap().0, 0.0);
+        assert_eq!(Share { k: 7, n: 7 }.interval().unwrap().1, 1.0);
     }
 
     #[test]

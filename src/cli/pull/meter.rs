@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::super::print;
 use crate::models::Progress;
 
 const BAR: &str = "{msg} [{bar:30}] {bytes}/{total_bytes} {binary_bytes_per_sec} ETA {eta}";
@@ -74,7 +75,7 @@ impl Meter {
             stretch.bar.finish_and_clear();
         }
         self.part.clear();
-        eprintln!("{line}");
+        print::say!("{line}");
     }
 
     fn measure(&mut self, work: &'static str, done: u64, total: u64) {
@@ -93,7 +94,7 @@ impl Meter {
         stretch.bar.set_position(done);
         if !self.on_terminal && stretch.last_line.elapsed() >= LINE_EVERY {
             stretch.last_line = Instant::now();
-            eprintln!("{}", stretch.line(done, total));
+            print::say!("{}", stretch.line(done, total));
         }
     }
 }
