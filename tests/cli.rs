@@ -26,10 +26,20 @@ fn case(name: &str, draft: &str) -> String {
 fn help_teaches_and_names_every_exit_code() {
     let help = Shell::new().run(&["--help"]);
     assert_eq!(help.code, 0);
-    for code in [" 0 ", " 1 ", " 2 ", " 3 ", " 4 ", " 5 ", " 10 "] {
+    for code in [
+        " 0 ", " 1 ", " 2 ", " 3 ", " 4 ", " 5 ", " 10 ", " 11 ", " 141 ",
+    ] {
         assert!(help.stdout.contains(code), "{code}");
     }
-    for command in ["serve", "judge", "pull", "doctor", "status", "completions"] {
+    for command in [
+        "serve",
+        "judge",
+        "eval",
+        "pull",
+        "doctor",
+        "status",
+        "completions",
+    ] {
         assert!(help.stdout.contains(command));
         assert_eq!(Shell::new().run(&[command, "--help"]).code, 0, "{command}");
     }
@@ -291,6 +301,47 @@ async fn status_does_not_wait_for_an_engine_that_failed() {
     let ran = Shell::new().run(&["status", "--addr", &daemon.control_addr, "--wait", "60"]);
     assert_eq!(ran.code, 5);
     assert!(ran.stdout.contains("wrong architecture"), "{}", ran.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_who_leaves_ends_any_command_quietly_with_141() {
+    let daemon = Setup::new().start().await;
+    let shell = Shell::new();
+    let case = shell.file("case.json", &case("one", "say:PASS"));
+    let quietly = |arguments: &[&str]| {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = shell.command(arguments).stdout(writer).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(
+            (output.status.code(), stderr.as_str()),
+            (Some(141), ""),
+            "{arguments:?}"
+        );
+    };
+    quietly(&["pull", "--list"]);
+    quietly(&["completions", "bash"]);
+    quietly(&["serve", "--print-config"]);
+    quietly(&["status", "--addr", &daemon.control_addr]);
+    quietly(&["judge", &case, "--addr", &daemon.judge_addr]);
+    let eval = [
+        "eval",
+        "tests/data/eval",
+        "--mode",
+        "rules-only",
+        "--log",
+        "off",
+    ];
+    quietly(&eval);
+    // With nobody at stderr, too.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = shell
+        .command(&["status", "--addr", NOBODY])
+        .stderr(writer)
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(3));
 }
 
 #[test]

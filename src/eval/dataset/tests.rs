@@ -35,7 +35,10 @@ fn a_folder_gives_the_cases_of_its_files_in_both_formats() {
     assert_eq!(ids, [&plain[..], &pairs[..]].concat());
     assert_eq!(cases[2].channel, Some(Channel::Linkedin));
     assert_eq!(cases[2].expected, Label::Block);
-    assert_eq!(cases[0].context_json, r#"{"company":"Birkenau Robotics","headcount":120}"#);
+    assert_eq!(
+        cases[0].context_json,
+        r#"{"company":"Birkenau Robotics","headcount":120}"#
+    );
 }
 
 #[test]
@@ -57,8 +60,14 @@ fn each_probe_gives_its_violations_label() {
             let [violation, clean] = &cases[..] else {
                 panic!("{cases:?}");
             };
-            assert_eq!((violation.id.as_str(), violation.expected), ("P-1/violation", label));
-            assert_eq!((clean.id.as_str(), clean.expected), ("P-1/clean", Label::Pass));
+            assert_eq!(
+                (violation.id.as_str(), violation.expected),
+                ("P-1/violation", label)
+            );
+            assert_eq!(
+                (clean.id.as_str(), clean.expected),
+                ("P-1/clean", Label::Pass)
+            );
             assert_eq!(violation.probe.as_deref(), Some(probe));
         }
     }
@@ -73,7 +82,11 @@ fn a_side_that_was_not_sent_is_no_case() {
 
 #[test]
 fn pairs_about_well_known_funding_are_left_out_of_exact_for_b04_alone() {
-    let exact = |probe, confidence| pair(probe, confidence, "send").iter().all(|case| case.exact);
+    let exact = |probe, confidence| {
+        pair(probe, confidence, "send")
+            .iter()
+            .all(|case| case.exact)
+    };
     assert!(!exact("B04", "high") && !exact("B04", "medium"));
     assert!(exact("B04", "low") && exact("B04", "insufficient_signal"));
     assert!(exact("B03", "high"));
@@ -86,7 +99,10 @@ fn an_error_names_file_line_and_field() {
         ("nonsense", "expected"),
         ("[1]", "expected struct"),
         ("{}", "`pair_id`"),
-        (r#"{"id": "b", "context": {}, "expected": "PASS"}"#, "`draft`"),
+        (
+            r#"{"id": "b", "context": {}, "expected": "PASS"}"#,
+            "`draft`",
+        ),
         (
             r#"{"id": "b", "context": {}, "draft": 4, "expected": "PASS"}"#,
             "`draft`: invalid type",
@@ -153,15 +169,34 @@ fn a_folder_without_cases_is_an_error() {
 fn another_draft_label_or_channel_is_another_case() {
     let case = read(&[made("cases.jsonl")]).unwrap().remove(0);
     let changed = [
-        Case { draft: "Hi".to_owned(), ..case.clone() },
-        Case { context_json: "{}".to_owned(), ..case.clone() },
-        Case { channel: Some(Channel::Sms), ..case.clone() },
-        Case { expected: Label::Pass, ..case.clone() },
-        Case { exact: false, ..case.clone() },
+        Case {
+            draft: "Hi".to_owned(),
+            ..case.clone()
+        },
+        Case {
+            context_json: "{}".to_owned(),
+            ..case.clone()
+        },
+        Case {
+            channel: Some(Channel::Sms),
+            ..case.clone()
+        },
+        Case {
+            expected: Label::Pass,
+            ..case.clone()
+        },
+        Case {
+            exact: false,
+            ..case.clone()
+        },
     ];
     for other in changed {
         assert_ne!(other.hash(), case.hash(), "{other:?}");
     }
-    let renamed = Case { id: "other".to_owned(), difficulty: None, ..case.clone() };
+    let renamed = Case {
+        id: "other".to_owned(),
+        difficulty: None,
+        ..case.clone()
+    };
     assert_eq!(renamed.hash(), case.hash());
 }
