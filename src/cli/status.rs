@@ -141,6 +141,8 @@ fn to_json(status: &Status) -> serde_json::Value {
         "engine_state": status.engine_state.as_str(),
         "degraded_reason": status.degraded_reason,
         "draining": status.draining,
+        "hard_rules": status.hard_rules,
+        "answer_rules": status.answer_rules,
         "model": status.model.as_ref().map(print::revision),
         "engine": status.engine.as_ref().map(|engine| json!({
             "runtime": engine.runtime,

@@ -151,7 +151,8 @@ fn measures(report: &Report) -> Markup {
             .chain(probes)
             .chain(&report.by_difficulty)
     };
-    let panels: [(&str, fn(&Measures) -> Share); 3] = [
+    type Of = fn(&Measures) -> Share;
+    let panels: [(&str, Of); 3] = [
         ("caught", |measures| measures.caught),
         ("false positives", |measures| measures.false_positives),
         ("exact", |measures| measures.exact),

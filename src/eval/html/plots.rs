@@ -19,7 +19,7 @@ pub(super) fn forest<'n>(title: &str, rows: impl Iterator<Item = (&'n str, Share
     html! {
         svg viewBox=(format!("0 0 420 {}", bottom + 24.0)) role="img" aria-label=(title) {
             @for tick in TICKS {
-                line class="axis" x1=(x(tick)) x2=(x(tick)) y1=(top) y2=(bottom);
+                line class="axis" x1=(x(tick)) x2=(x(tick)) y1=(top) y2=(bottom) {}
                 text class="faint" x=(x(tick)) y=(bottom + 16.0) text-anchor="middle" {
                     (format!("{:.0}", tick * 100.0))
                 }
@@ -27,7 +27,7 @@ pub(super) fn forest<'n>(title: &str, rows: impl Iterator<Item = (&'n str, Share
             @for (row, (name, share)) in rows.iter().enumerate() {
                 text x=(left - 8.0) y=(y(row) + 4.0) text-anchor="end" { (cut(name)) title { (name) } }
                 @if let (Some(value), Some((low, high))) = (share.fraction(), share.interval()) {
-                    line class="interval" x1=(x(low)) x2=(x(high)) y1=(y(row)) y2=(y(row));
+                    line class="interval" x1=(x(low)) x2=(x(high)) y1=(y(row)) y2=(y(row)) {}
                     circle class="dot" cx=(x(value)) cy=(y(row)) r="4.5" {}
                     text x=(left + width + 12.0) y=(y(row) + 4.0) {
                         (format!("{}/{} ", share.k, share.n))
@@ -60,18 +60,18 @@ pub(super) fn reliability(calibration: &Calibration) -> Markup {
         .max(1);
     let radius = |cases: u64| 3.0 + 9.0 * (cases as f64 / most as f64).sqrt();
     html! {
-        svg viewBox="0 0 370 360" role="img" aria-label="reliability diagram" {
+        svg class="square" viewBox="0 0 370 360" role="img" aria-label="reliability diagram" {
             @for tick in TICKS {
-                line class="axis" x1=(x(tick)) x2=(x(tick)) y1=(y(0.0)) y2=(y(1.0));
-                line class="axis" x1=(x(0.0)) x2=(x(1.0)) y1=(y(tick)) y2=(y(tick));
+                line class="axis" x1=(x(tick)) x2=(x(tick)) y1=(y(0.0)) y2=(y(1.0)) {}
+                line class="axis" x1=(x(0.0)) x2=(x(1.0)) y1=(y(tick)) y2=(y(tick)) {}
                 text class="faint" x=(x(tick)) y=(y(0.0) + 16.0) text-anchor="middle" { (tick) }
                 text class="faint" x=(left - 8.0) y=(y(tick) + 4.0) text-anchor="end" { (tick) }
             }
-            line class="ideal" x1=(x(0.0)) y1=(y(0.0)) x2=(x(1.0)) y2=(y(1.0));
+            line class="ideal" x1=(x(0.0)) y1=(y(0.0)) x2=(x(1.0)) y2=(y(1.0)) {}
             @for bin in &calibration.bins {
                 @if let (Some(confidence), Some(accuracy)) = (bin.confidence, bin.accuracy) {
                     line class="interval" opacity="0.45"
-                        x1=(x(confidence)) x2=(x(confidence)) y1=(y(confidence)) y2=(y(accuracy));
+                        x1=(x(confidence)) x2=(x(confidence)) y1=(y(confidence)) y2=(y(accuracy)) {}
                     circle class="dot" cx=(x(confidence)) cy=(y(accuracy)) r=(radius(bin.cases)) {
                         title { (bin.cases) " cases" }
                     }
@@ -90,7 +90,7 @@ pub(super) fn histogram(bars: &[Bar]) -> Markup {
     let longest = bars.last().map_or(0.0, |bar| bar.high);
     html! {
         svg viewBox="0 0 420 250" role="img" aria-label="histogram of total seconds" {
-            line class="axis" x1=(left) x2=(left + width) y1=(top + height) y2=(top + height);
+            line class="axis" x1=(left) x2=(left + width) y1=(top + height) y2=(top + height) {}
             text class="faint" x=(left - 8.0) y=(top + 10.0) text-anchor="end" { (most) }
             text class="faint" x=(left - 8.0) y=(top + height) text-anchor="end" { "0" }
             @for (index, bar) in bars.iter().enumerate() {

@@ -95,4 +95,9 @@ fn the_page_shows_every_part_of_the_report() {
         assert!(page.contains(part), "{part}");
     }
     assert_eq!(page.matches("<svg").count(), 5);
+    // Lines would otherwise lie in each other, where nothing is drawn.
+    assert_eq!(
+        page.matches("<line").count(),
+        page.matches("</line>").count()
+    );
 }

@@ -80,6 +80,36 @@ fn a_manifest_is_read_with_the_files_that_it_names() {
 }
 
 #[test]
+fn a_manifest_may_say_which_label_each_rule_of_a_rationale_means() {
+    let read = |manifest: &str| {
+        let folder = folder(manifest);
+        let bundle = Bundle::load(&folder.path().join("sample.toml")).unwrap();
+        bundle.answer.rules
+    };
+    assert!(read(MANIFEST).is_empty());
+    let rules = format!("{MANIFEST}[answer.rules]\n\"2b\" = \"SUPPRESS\"\n\"7\" = \"PASS\"\n");
+    let expected = [("2b", Label::Suppress), ("7", Label::Pass)];
+    assert_eq!(
+        read(&rules),
+        expected
+            .map(|(rule, label)| (rule.to_owned(), label))
+            .into()
+    );
+    for (line, wanted) in [
+        ("\"1\" = \"MAYBE\"", "MAYBE"),
+        (
+            "\"rule 1\" = \"PASS\"",
+            "`answer.rules` is no rule's name: `rule 1`",
+        ),
+        ("\"\" = \"PASS\"", "`answer.rules`"),
+    ] {
+        let table = format!("max_rationale_bytes = 320\n[answer.rules]\n{line}");
+        let message = complaint("max_rationale_bytes = 320", &table);
+        assert!(message.contains(wanted), "{message}");
+    }
+}
+
+#[test]
 fn an_unknown_key_is_named_with_its_line() {
     let message = complaint("max_tokens = 2048", "max_token = 2048");
     assert!(
