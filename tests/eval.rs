@@ -278,7 +278,8 @@ async fn a_degraded_answer_is_told_not_counted_and_fails_the_run() {
     let ran = eval(&daemon, &shell, &[&[cases.as_str()], &keep[..]].concat());
     assert_eq!(ran.code, 5, "{ran:?}");
     assert!(
-        ran.stderr.contains("1 answers are not of what is measured"),
+        ran.stderr
+            .contains("not of what is measured: 1 (degraded: "),
         "{}",
         ran.stderr
     );

@@ -1,26 +1,28 @@
 mod judge;
+mod kept;
+mod meter;
 mod select;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{ArgMatches, Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use self::judge::{EngineArgs, Judge};
+use self::kept::Kept;
+use self::meter::Meter;
 use self::select::Filter;
 use super::print;
 use crate::client::ClientError;
 use crate::eval::ask::{AskError, Asker, End};
 use crate::eval::baseline::Baseline;
 use crate::eval::case::Case;
-use crate::eval::record::{Answer, Decider, Record, Setup};
+use crate::eval::record::{Decider, Record};
 use crate::eval::report::{Report, Run};
-use crate::eval::results::{self, Results};
-use crate::eval::{dataset, html, text};
+use crate::eval::{dataset, html, results, text};
 use crate::exit_code::ExitCode;
 use crate::verdict::RationaleMode;
 
@@ -214,7 +216,7 @@ async fn measure(
 }
 
 async fn measure_by(args: &EvalArgs, plan: &Plan, judge: &Judge) -> anyhow::Result<ExitCode> {
-    let mut kept = Kept::open(args, plan, &judge.setup)?;
+    let mut kept = Kept::open(args.out.as_deref(), &plan.cases, &judge.setup)?;
     let open: Vec<&Case> = plan
         .cases
         .iter()
@@ -270,14 +272,16 @@ async fn measure_by(args: &EvalArgs, plan: &Plan, judge: &Judge) -> anyhow::Resu
         rules,
         plan.baseline.as_ref(),
     );
+    // The page is written even where nobody reads stdout, and the other way round.
+    let page = args.html.as_ref().map_or(Ok(()), |path| {
+        fs::write(path, html::render(&report))
+            .with_context(|| format!("cannot write `{}`", path.display()))
+    });
     match args.json {
         true => print::line(serde_json::to_string_pretty(&report)?)?,
         false => print::styled(text::render(&report).trim_end())?,
     }
-    if let Some(path) = &args.html {
-        fs::write(path, html::render(&report))
-            .with_context(|| format!("cannot write `{}`", path.display()))?;
-    }
+    page?;
     Ok(verdict(args, &report, ended))
 }
 
@@ -303,7 +307,7 @@ fn verdict(args: &EvalArgs, report: &Report, ended: Result<End, AskError>) -> Ex
         }
         Ok(End::Complete) if report.run.objected > 0 => {
             let (count, reasons) = (report.run.objected, report.run.objections.join("; "));
-            print::say!("error: {count} answers are not of what is measured: {reasons}");
+            print::say!("error: answers that are not of what is measured: {count} ({reasons})");
             ExitCode::Degraded
         }
         Ok(End::Complete) => match &report.baseline {
@@ -321,91 +325,5 @@ fn code_of(error: &anyhow::Error) -> ExitCode {
         Some(judge::Refusal::Degraded(_)) => ExitCode::Degraded,
         Some(judge::Refusal::Usage(_)) => ExitCode::Usage,
         None => ExitCode::Failed,
-    }
-}
-
-/// The records by case, and the file that keeps them.
-struct Kept {
-    records: HashMap<String, Record>,
-    file: Option<Results>,
-}
-
-impl Kept {
-    fn open(args: &EvalArgs, plan: &Plan, setup: &Setup) -> anyhow::Result<Self> {
-        let Some(path) = &args.out else {
-            return Ok(Self {
-                records: HashMap::new(),
-                file: None,
-            });
-        };
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).with_context(|| format!("`{}`", folder.display()))?;
-        }
-        let (file, records) = Results::open(path)?;
-        let hashes: HashMap<&str, String> = plan
-            .cases
-            .iter()
-            .map(|case| (case.id.as_str(), case.hash()))
-            .collect();
-        let same = records.into_iter().filter(|record| {
-            record.setup == *setup && hashes.get(record.id.as_str()) == Some(&record.hash)
-        });
-        Ok(Self {
-            records: same.map(|record| (record.id.clone(), record)).collect(),
-            file: Some(file),
-        })
-    }
-
-    fn add(&mut self, record: Record) -> std::io::Result<()> {
-        if let Some(file) = &mut self.file {
-            file.append(&record)?;
-        }
-        self.records.insert(record.id.clone(), record);
-        Ok(())
-    }
-
-    /// In the order of the cases.
-    fn answers<'c>(mut self, cases: &'c [Case]) -> Vec<Answer<'c>> {
-        let answer = |case: &'c Case| {
-            let record = self.records.remove(&case.id)?;
-            Some(Answer { case, record })
-        };
-        cases.iter().filter_map(answer).collect()
-    }
-}
-
-/// Shows on stderr how far it has come: a bar on a terminal, else a line now and then.
-struct Meter {
-    bar: ProgressBar,
-    last_line: Instant,
-}
-
-const LINE_EVERY: Duration = Duration::from_secs(15);
-
-impl Meter {
-    fn new(cases: usize) -> Self {
-        let bar = ProgressBar::new(cases as u64);
-        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} judged, {eta} left");
-        Self {
-            bar: match style {
-                Ok(style) => bar.with_style(style),
-                Err(_) => bar,
-            },
-            last_line: Instant::now(),
-        }
-    }
-
-    fn tick(&mut self) {
-        self.bar.inc(1);
-        if self.bar.is_hidden() && self.last_line.elapsed() >= LINE_EVERY {
-            self.last_line = Instant::now();
-            let (done, all) = (self.bar.position(), self.bar.length().unwrap_or_default());
-            let left = indicatif::HumanDuration(self.bar.eta());
-            print::say!("{done} of {all} judged, {left} left");
-        }
-    }
-
-    fn finish(self) {
-        self.bar.finish_and_clear();
     }
 }

@@ -87,8 +87,10 @@ fn warnings(run: &Run) -> Markup {
     html! {
         @if run.objected > 0 {
             p class="warning" {
-                strong class="bad" { (run.objected) " answers are not of what is measured" }
-                " and count nowhere: " (run.objections.join("; "))
+                strong class="bad" {
+                    "Answers that are not of what is measured, and count nowhere: " (run.objected)
+                }
+                " (" (run.objections.join("; ")) ")"
             }
         } @else if !run.is_complete() {
             p class="warning" { "The run was not finished." }

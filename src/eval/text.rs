@@ -94,7 +94,7 @@ impl Page {
         }
         if run.objected > 0 {
             self.line(format_args!(
-                "{BAD}{} answers are not of what is measured and count nowhere:{BAD:#}",
+                "{BAD}answers that are not of what is measured, and count nowhere: {}{BAD:#}",
                 run.objected
             ));
             for reason in &run.objections {

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::{ArgMatches, Args, parser::ValueSource};
 use tempfile::TempDir;
 
+use super::super::print;
 use super::EvalArgs;
 use crate::app::{App, llama_source};
 use crate::client::{Client, ClientError, EngineState, Status};
@@ -178,11 +179,16 @@ async fn start(args: &EvalArgs, matches: Option<&ArgMatches>) -> anyhow::Result<
 /// The status once the model is loaded, or cannot be.
 async fn settled(mut control: Client) -> Result<Status, ClientError> {
     let end = Instant::now() + LOADING;
+    let mut told = false;
     loop {
         let status = control.status().await?;
         let loading = status.engine_state == EngineState::Loading && status.mode != Mode::RulesOnly;
         if !loading || Instant::now() >= end {
             return Ok(status);
+        }
+        if !told {
+            print::say!("waiting until the model is loaded");
+            told = true;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }

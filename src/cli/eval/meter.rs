@@ -1,0 +1,41 @@
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::super::print;
+
+/// Shows on stderr how far it has come: a bar on a terminal, else a line now and then.
+pub(super) struct Meter {
+    bar: ProgressBar,
+    last_line: Instant,
+}
+
+const LINE_EVERY: Duration = Duration::from_secs(15);
+
+impl Meter {
+    pub(super) fn new(cases: usize) -> Self {
+        let bar = ProgressBar::new(cases as u64);
+        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} judged, {eta} left");
+        Self {
+            bar: match style {
+                Ok(style) => bar.with_style(style),
+                Err(_) => bar,
+            },
+            last_line: Instant::now(),
+        }
+    }
+
+    pub(super) fn tick(&mut self) {
+        self.bar.inc(1);
+        if self.bar.is_hidden() && self.last_line.elapsed() >= LINE_EVERY {
+            self.last_line = Instant::now();
+            let (done, all) = (self.bar.position(), self.bar.length().unwrap_or_default());
+            let left = indicatif::HumanDuration(self.bar.eta());
+            print::say!("{done} of {all} judged, {left} left");
+        }
+    }
+
+    pub(super) fn finish(self) {
+        self.bar.finish_and_clear();
+    }
+}
