@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. Data goes to stdout, the rest to stderr.
 
 mod completions;
+mod convert_adapter;
 mod doctor;
 mod judge;
 mod print;
@@ -59,6 +60,7 @@ enum Command {
     Serve(Box<serve::ServeArgs>),
     Judge(judge::JudgeArgs),
     Pull(pull::PullArgs),
+    ConvertAdapter(convert_adapter::ConvertAdapterArgs),
     Doctor(doctor::DoctorArgs),
     Status(status::StatusArgs),
     Completions(completions::CompletionsArgs),
@@ -91,6 +93,7 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => serve::run(&args, matches.subcommand_matches("serve")),
         Command::Judge(args) => judge::run(&args),
         Command::Pull(args) => pull::run(args),
+        Command::ConvertAdapter(args) => convert_adapter::run(args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Completions(args) => completions::run(&args),
