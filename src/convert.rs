@@ -133,7 +133,7 @@ impl Conversion {
         for ((source, factor), tensor) in halves.zip(tensors) {
             let values = adapter.values(source).map(|values| values.to_f32());
             let data = encode(values.unwrap_or_default(), factor, tensor.kind)
-                .map_err(|problem| problem.in_tensor(source))?;
+                .map_err(|problem| problem.in_tensor(&self.folder, source))?;
             writer.tensor(&data).map_err(unwritable)?;
         }
         let mut out = writer.finish().map_err(unwritable)?;

@@ -29,7 +29,15 @@ fn help_teaches_and_names_every_exit_code() {
     for code in [" 0 ", " 1 ", " 2 ", " 3 ", " 4 ", " 5 ", " 10 "] {
         assert!(help.stdout.contains(code), "{code}");
     }
-    for command in ["serve", "judge", "pull", "doctor", "status", "completions"] {
+    for command in [
+        "serve",
+        "judge",
+        "pull",
+        "convert-adapter",
+        "doctor",
+        "status",
+        "completions",
+    ] {
         assert!(help.stdout.contains(command));
         assert_eq!(Shell::new().run(&[command, "--help"]).code, 0, "{command}");
     }

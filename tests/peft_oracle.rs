@@ -255,10 +255,10 @@ fn logits_with_a_converted_adapter_are_those_of_peft() {
             let ours = made.convert(case, precision, name);
             let error = largest_difference(adapted, &rows(made, Some(&ours)));
             print!(", {name} by {error:.6}");
-            // The base alone differs as much: llama.cpp keeps its cache in 16 bits.
+            // The base alone differs as much from PyTorch: llama.cpp keeps its cache in 16 bits.
             let tolerance = match precision {
-                Precision::F32 | Precision::F16 => 0.02,
-                Precision::Q8_0 => 0.2,
+                Precision::F32 | Precision::F16 => 0.05,
+                Precision::Q8_0 => 0.4,
             };
             assert!(error < tolerance, "{case} {name}: {error}");
             assert!(effect > 10.0 * tolerance, "{case}: {effect}");

@@ -1,5 +1,7 @@
 //! Numbers to the bytes of a tensor, rounded as llama.cpp's converter rounds them.
 
+use std::path::Path;
+
 use half::f16;
 
 use super::ConvertError;
@@ -35,16 +37,22 @@ impl Precision {
 }
 
 impl BadValue {
-    pub(super) fn in_tensor(self, name: &str) -> ConvertError {
+    pub(super) fn in_tensor(self, folder: &Path, name: &str) -> ConvertError {
         let Self {
             place,
             value,
             limit,
         } = self;
-        let name = name.to_owned();
+        let (folder, name) = (folder.to_owned(), name.to_owned());
         match value.is_finite() {
-            false => ConvertError::NotFinite { name, place, value },
+            false => ConvertError::NotFinite {
+                folder,
+                name,
+                place,
+                value,
+            },
             true => ConvertError::Overflow {
+                folder,
                 name,
                 place,
                 value,

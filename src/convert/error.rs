@@ -20,17 +20,24 @@ pub enum ConvertError {
     Write { out: PathBuf, source: io::Error },
     #[error("the base is no model: {0}")]
     Base(GgufError),
-    #[error("the tensor `{name}` has `{value}` in place `{place}`: the training went wrong")]
+    #[error(
+        "PEFT adapter `{}`: the tensor `{name}` has `{value}` in place `{place}`: the training \
+         went wrong",
+        folder.display()
+    )]
     NotFinite {
+        folder: PathBuf,
         name: String,
         place: usize,
         value: f32,
     },
     #[error(
-        "the tensor `{name}` has `{value}` in place `{place}`, with the module's scaling, over \
-         the limit of `{limit}`: the training went wrong"
+        "PEFT adapter `{}`: the tensor `{name}` has `{value}` in place `{place}`, with the \
+         module's scaling, over the limit of `{limit}`: the training went wrong",
+        folder.display()
     )]
     Overflow {
+        folder: PathBuf,
         name: String,
         place: usize,
         value: f32,

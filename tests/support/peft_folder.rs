@@ -88,8 +88,7 @@ impl PeftFolder {
         rank: u64,
     ) -> &mut Self {
         for (half, shape) in [("A", [rank, inputs]), ("B", [outputs, rank])] {
-            let name =
-                format!("base_model.model.model.layers.{layer}.{module}.lora_{half}.weight");
+            let name = format!("base_model.model.model.layers.{layer}.{module}.lora_{half}.weight");
             let values = numbers(&name, (shape[0] * shape[1]) as usize);
             self.f32(&name, &shape, &values);
         }
@@ -120,7 +119,10 @@ impl PeftFolder {
 
     /// The first tensor whose name ends so.
     pub fn entry(&mut self, end: &str) -> &mut Entry {
-        let found = self.tensors.iter_mut().find(|entry| entry.name.ends_with(end));
+        let found = self
+            .tensors
+            .iter_mut()
+            .find(|entry| entry.name.ends_with(end));
         found.expect("a tensor of this name")
     }
 
@@ -154,9 +156,9 @@ impl PeftFolder {
 
 /// The same for the same name; small enough for every number format.
 pub fn numbers(name: &str, count: usize) -> Vec<f32> {
-    let mut state = name
-        .bytes()
-        .fold(7_u64, |state, byte| state.wrapping_mul(31) + u64::from(byte));
+    let mut state = name.bytes().fold(7_u64, |state, byte| {
+        state.wrapping_mul(31) + u64::from(byte)
+    });
     let mut next = || {
         state = state
             .wrapping_mul(6_364_136_223_846_793_005)
