@@ -89,7 +89,14 @@ impl Conversion {
 
     fn check_out(&self) -> Result<(), ConvertError> {
         let out = || self.out.clone();
-        // So that a slip cannot replace the weights that are being converted.
+        // So that a slip cannot replace what is being read.
+        if self
+            .base
+            .as_ref()
+            .is_some_and(|base| same_file(base, &self.out))
+        {
+            return Err(ConvertError::IsBase { out: out() });
+        }
         if self.out.extension().is_none_or(|end| end != "gguf") {
             return Err(ConvertError::Name { out: out() });
         }
@@ -205,6 +212,11 @@ impl Conversion {
             source,
         }
     }
+}
+
+fn same_file(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().ok();
+    real(one).is_some_and(|path| real(other) == Some(path))
 }
 
 fn count(tensors: &[NewTensor]) -> BTreeMap<TensorKind, usize> {

@@ -12,7 +12,7 @@ mod tensors;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use self::config::PeftConfig;
@@ -184,10 +184,4 @@ fn module(
         a: a.to_owned(),
         b: b.to_owned(),
     })
-}
-
-impl From<io::Error> for PeftProblem {
-    fn from(error: io::Error) -> Self {
-        PeftProblem::Io(error)
-    }
 }

@@ -14,6 +14,7 @@ mod support {
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use command::{Ran, Shell};
 use judged::app::llama_source;
@@ -219,6 +220,20 @@ fn with_bundle<T>(
     })
 }
 
+/// The command of `models/README.md` that begins so.
+fn documented(start: &str) -> String {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/README.md");
+    let page = fs::read_to_string(page).unwrap();
+    let mut command = Vec::new();
+    for line in page.lines().skip_while(|line| !line.starts_with(start)) {
+        command.push(line);
+        if !line.ends_with('\\') {
+            break;
+        }
+    }
+    command.join("\n")
+}
+
 #[test]
 fn the_published_bundle_is_served_once_its_adapter_is_converted() {
     let bench = Bench::new();
@@ -250,9 +265,13 @@ fn the_published_bundle_is_served_once_its_adapter_is_converted() {
     let unserved = with_bundle(&bench, &manifest, |_, _| ()).unwrap_err();
     assert!(unserved.to_string().contains(&"0".repeat(64)), "{unserved}");
 
+    let fill_in = Command::new("bash")
+        .args(["-ec", &documented("sed -i")])
+        .current_dir(bench.shell.home.path())
+        .status();
+    assert!(fill_in.unwrap().success());
     let sha256 = converted.json()[0]["sha256"].as_str().unwrap().to_owned();
-    let text = fs::read_to_string(&manifest).unwrap();
-    fs::write(&manifest, text.replace(&"0".repeat(64), &sha256)).unwrap();
+    assert!(fs::read_to_string(&manifest).unwrap().contains(&sha256));
     let served = with_bundle(&bench, &manifest, |_, backend| {
         backend.description().adapter
     });

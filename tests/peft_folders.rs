@@ -618,6 +618,25 @@ fn only_a_gguf_file_is_written_so_that_no_slip_replaces_the_weights() {
 }
 
 #[test]
+fn the_base_is_never_replaced() {
+    let folder = folder(&one());
+    let base = folder.path().join("base.gguf");
+    TinyModel::default().write_base(&base);
+    let before = fs::read(&base).unwrap();
+    let conversion = Conversion {
+        out: folder.path().join(".").join("base.gguf"),
+        base: Some(base.clone()),
+        replace: true,
+        ..conversion(folder.path())
+    };
+    assert_refused(
+        convert_folder(&conversion),
+        &["base.gguf", "the base itself"],
+    );
+    assert_eq!(fs::read(&base).unwrap(), before);
+}
+
+#[test]
 fn a_target_that_cannot_be_written_is_named() {
     let folder = folder(&one());
     let conversion = Conversion {

@@ -14,6 +14,8 @@ pub enum ConvertError {
     Peft(#[from] PeftError),
     #[error("`{}` must end in `.gguf`", out.display())]
     Name { out: PathBuf },
+    #[error("`{}` is the base itself: choose another name for the adapter", out.display())]
+    IsBase { out: PathBuf },
     #[error("`{}` is there already: choose another name, or replace it with --force", out.display())]
     Exists { out: PathBuf },
     #[error("cannot write `{}`", out.display())]
