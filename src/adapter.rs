@@ -40,7 +40,19 @@ pub struct AdapterInfo {
 /// The file must not change between this check and its loading. Values within bounds may still
 /// overflow in the model's arithmetic: who reads logits has to look for NaN all the same.
 pub fn check(path: &Path, base: &Gguf) -> Result<AdapterInfo, AdapterError> {
-    let architecture = base.string("general.architecture")?;
+    examine(path, base.string("general.architecture")?, Some(base))
+}
+
+/// As [`check`], for an adapter whose base is not at hand: whether it fits is left open.
+pub fn check_alone(path: &Path, architecture: &str) -> Result<AdapterInfo, AdapterError> {
+    examine(path, architecture, None)
+}
+
+fn examine(
+    path: &Path,
+    architecture: &str,
+    base: Option<&Gguf>,
+) -> Result<AdapterInfo, AdapterError> {
     let adapter = gguf::read(path)?;
     let refuse = |problem| AdapterError {
         path: path.to_owned(),
@@ -50,7 +62,9 @@ pub fn check(path: &Path, base: &Gguf) -> Result<AdapterInfo, AdapterError> {
     let alpha = check_metadata(&adapter, architecture).map_err(refuse)?;
     let pairs = pair::collect(&adapter).map_err(refuse)?;
     for pair in &pairs {
-        pair::check_shape(pair, base).map_err(refuse)?;
+        if let Some(base) = base {
+            pair::check_shape(pair, base).map_err(refuse)?;
+        }
         check_kinds(pair).map_err(refuse)?;
     }
     values::check(&adapter, pairs.iter().flat_map(Pair::halves)).map_err(refuse)?;

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. Data goes to stdout, the rest to stderr.
 
 mod completions;
+mod convert_adapter;
 mod doctor;
 mod eval;
 mod judge;
@@ -63,6 +64,7 @@ enum Command {
     Judge(judge::JudgeArgs),
     Eval(Box<eval::EvalArgs>),
     Pull(pull::PullArgs),
+    ConvertAdapter(convert_adapter::ConvertAdapterArgs),
     Doctor(doctor::DoctorArgs),
     Status(status::StatusArgs),
     Completions(completions::CompletionsArgs),
@@ -96,6 +98,7 @@ pub fn run() -> ExitCode {
         Command::Judge(args) => judge::run(&args),
         Command::Eval(args) => eval::run(&args, matches.subcommand_matches("eval")),
         Command::Pull(args) => pull::run(args),
+        Command::ConvertAdapter(args) => convert_adapter::run(args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Completions(args) => completions::run(&args),

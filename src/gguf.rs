@@ -1,15 +1,17 @@
-//! Reads the header of a GGUF file: metadata and tensor list, never the tensor data.
+//! Reads the header of a GGUF file: metadata and tensor list, never the tensor data. Writes files
+//! too, by [`Writer`].
 //!
-//! The file may come from anyone. Nothing here panics on its bytes, and what is kept in memory is
-//! bounded whatever the header claims. A file that passes is also one that llama.cpp's own reader
-//! takes: the rules on names, alignment and offsets are the ones it enforces, plus a few where it
-//! would read something else than we do (see [`Problem::Name`]).
+//! A file that is read may come from anyone. Nothing here panics on its bytes, and what is kept in
+//! memory is bounded whatever the header claims. A file that passes is also one that llama.cpp's own
+//! reader takes: the rules on names, alignment and offsets are the ones it enforces, plus a few
+//! where it would read something else than we do (see [`Problem::Name`]).
 
 mod error;
 mod kind;
 mod source;
 mod tensor;
 mod value;
+mod write;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -21,6 +23,7 @@ pub use self::kind::TensorKind;
 use self::source::Source;
 pub use self::tensor::Tensor;
 pub use self::value::{ARRAY_KEPT, Array, Scalar, Value, ValueKind};
+pub use self::write::{Field, NewTensor, Writer};
 
 const MAGIC: [u8; 4] = *b"GGUF";
 const DEFAULT_ALIGNMENT: u32 = 32;

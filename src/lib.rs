@@ -21,7 +21,11 @@ pub mod base;
 
 pub mod adapter;
 
+pub mod peft;
+
 pub mod models;
+
+pub mod convert;
 
 pub mod backend;
 

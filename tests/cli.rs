@@ -36,6 +36,7 @@ fn help_teaches_and_names_every_exit_code() {
         "judge",
         "eval",
         "pull",
+        "convert-adapter",
         "doctor",
         "status",
         "completions",

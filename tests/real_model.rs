@@ -4,6 +4,7 @@
 
 mod support {
     pub mod gguf_writer;
+    pub mod peft_folder;
     pub mod real_daemon;
     pub mod tiny;
     pub mod tiny_backend;
@@ -11,20 +12,27 @@ mod support {
     pub mod well_formed;
 }
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use judged::app::llama_source;
 use judged::backend::llama::{ContextConfig, Files, LlamaSource};
 use judged::backend::{Backend, SequenceId, Token, Tokenizer};
 use judged::client::{Client, Question};
+use judged::config::{Config, Settings};
 use judged::context::Context;
+use judged::convert::{Conversion, Precision};
 use judged::grammar::Grammar;
 use judged::judge::{Judge, Policy, Request};
+use judged::models::Bundle;
 use judged::prompt::Prompt;
 use judged::rules::Rule;
 use judged::verdict::{Case, DecidedBy, Decision, Label, RationaleMode, Scores};
-use support::real_daemon::{RealDaemon, bundle, examples, with_base, with_daemon};
-use support::tiny_backend::{open, row};
+use support::peft_folder::{MODULES, PeftFolder};
+use support::real_daemon::{RealDaemon, bundle, examples, model_dir, with_base, with_daemon};
+use support::tiny_backend::{largest_difference, open, row};
 use support::well_formed::assert_sentence;
 
 /// The first of Qwen2's tokens that stand for more than their letters.
@@ -277,5 +285,99 @@ fn a_shared_prefix_gives_the_scores_of_a_full_prefill() {
         }
         println!("largest difference of a score to a full prefill: {largest}");
         assert!(largest < 1e-9, "{largest}");
+    });
+}
+
+/// As the published adapter is: rank and alpha 16, on seven modules of 28 layers.
+fn published_shape(folder: &Path) {
+    let mut peft = PeftFolder::new(16, 16);
+    for layer in 0..28 {
+        for (module, _) in MODULES {
+            let shape = match module {
+                "self_attn.q_proj" | "self_attn.o_proj" => [1536, 1536],
+                "self_attn.k_proj" | "self_attn.v_proj" => [1536, 256],
+                "mlp.down_proj" => [8960, 1536],
+                _ => [1536, 8960],
+            };
+            peft.module(layer, module, shape, 16);
+        }
+    }
+    fs::create_dir(folder).unwrap();
+    peft.write(folder);
+}
+
+/// The published bundle as a user completes it, but on the base that is at hand.
+fn published_bundle(folder: &Path, adapter_sha256: &str) -> Bundle {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    for name in ["tenacious-published.prompt", "tenacious-judge.lark"] {
+        fs::copy(models.join(name), folder.join(name)).unwrap();
+    }
+    let manifest = models.join("tenacious-published.toml");
+    let (theirs, ours) = (Bundle::load(&manifest).unwrap().base, bundle().base);
+    let text = fs::read_to_string(manifest).unwrap();
+    let text = text
+        .replace(&theirs.file, &ours.file)
+        .replace(&theirs.sha256, &ours.sha256)
+        .replace("1_117_320_736", &ours.size.to_string())
+        .replace(&"0".repeat(64), adapter_sha256);
+    let manifest = folder.join("tenacious-published.toml");
+    fs::write(&manifest, text).unwrap();
+    Bundle::load(&manifest).unwrap()
+}
+
+/// The scores and the whole row of an example, by a bundle as the daemon opens it.
+fn judged_by(bundle: &Bundle) -> (Scores, Vec<f32>) {
+    let settings = Settings {
+        model_dir: Some(model_dir()),
+        slots: Some(1),
+        // The prompt in one batch.
+        prefill_chunk: Some(512),
+        ..Settings::default()
+    };
+    let config = Config::new(&settings.resolve(None, None).unwrap()).unwrap();
+    let work = |backend: &mut dyn Backend| {
+        let tokenizer = backend.tokenizer();
+        let prompt = &bundle.prompt;
+        let budget = prompt.max_tokens as usize;
+        let template = Prompt::new(&prompt.template, prompt.context, budget, tokenizer.clone());
+        let (_, question) = examples().remove(2);
+        let tokens = template.unwrap().render(&case(&question)).unwrap();
+        let row = row(backend, 0, 0, &tokens);
+        let grammar = Grammar::compile(&bundle.answer, tokenizer).unwrap();
+        (grammar.score(&row), row)
+    };
+    open(llama_source(&config, bundle), work).unwrap()
+}
+
+#[test]
+fn an_adapter_of_the_published_shape_is_converted_and_served() {
+    with_base(|base: PathBuf| {
+        let dir = tempfile::tempdir().unwrap();
+        let peft = dir.path().join("tenacious-judge-lora");
+        published_shape(&peft);
+        let conversion = Conversion {
+            folder: peft,
+            out: dir.path().join("tenacious-published.gguf"),
+            precision: Precision::F16,
+            base: Some(base),
+            replace: false,
+        };
+        let started = Instant::now();
+        let converted = conversion.run().unwrap();
+        println!("converted in {:?}", started.elapsed());
+        // Two bytes for each of so many numbers, and a header.
+        let header = converted.bytes - 2 * 18_464_768;
+        assert!((1..65_536).contains(&header), "{header}");
+        assert_eq!((converted.info.tensors, converted.folded), (392, 0));
+
+        let bundle = published_bundle(dir.path(), &converted.sha256);
+        let (scores, adapted) = judged_by(&bundle);
+        assert!((scores.probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-9);
+        let mut alone = bundle;
+        alone.adapter = None;
+        let (_, plain) = judged_by(&alone);
+        assert!(adapted.iter().all(|logit| logit.is_finite()));
+        let effect = largest_difference(&plain, &adapted);
+        assert!(effect > 0.1, "{effect}");
     });
 }

@@ -66,7 +66,7 @@ pub fn bundle() -> Bundle {
     Bundle::load(&models.join("tenacious-judge.toml")).expect("the default bundle")
 }
 
-fn model_dir() -> PathBuf {
+pub fn model_dir() -> PathBuf {
     std::env::var_os("JUDGED_MODEL_DIR")
         .map(PathBuf::from)
         .or_else(Store::default_dir)
