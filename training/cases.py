@@ -1,0 +1,114 @@
+"""Labelled cases, from tenacious-bench's pairs or from plain labelled lines."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+# The label and the rule of each probe's violations, as the rubric names it.
+PROBES = {
+    "A07": ("SUPPRESS", "1"),
+    "E03": ("SUPPRESS", "2"),
+    "D05": ("SUPPRESS", "2b"),
+    "G03": ("ESCALATE", "3"),
+    "E01": ("BLOCK", "4"),
+    "B04": ("BLOCK", "5"),
+    "B03": ("BLOCK", "5b"),
+    "C02": ("BLOCK", "5c"),
+    "C04": ("BLOCK", "5d"),
+    "E02": ("PENALISE", "6"),
+}
+LABELS = ("SUPPRESS", "ESCALATE", "BLOCK", "PENALISE", "PASS")
+CHANNELS = ("email", "sms", "linkedin")
+
+
+@dataclass(frozen=True)
+class Case:
+    id: str
+    probe: str
+    context: str  # compact JSON, as the daemon writes it into the prompt
+    channel: str
+    draft: str
+    label: str
+    rationale: str
+
+
+def read(paths):
+    """The cases of files, and of all .jsonl files of folders, in a stable order."""
+    cases = []
+    for path in map(Path, paths):
+        files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+        if not files:
+            raise SystemExit(f"error: no .jsonl file in `{path}`")
+        for file in files:
+            for number, line in enumerate(file.read_text("utf-8").splitlines(), 1):
+                if line.strip():
+                    try:
+                        cases.extend(_cases_of(json.loads(line)))
+                    except (KeyError, TypeError, ValueError) as error:
+                        raise SystemExit(f"error: {file}:{number}: {error!r}") from error
+    return cases
+
+
+def _cases_of(row):
+    if "pair_id" in row:
+        yield from _sides_of(row)
+        return
+    if row["expected"] not in LABELS:
+        raise ValueError(f"`{row['expected']}` is no label")
+    yield _case(
+        row["id"], row.get("probe", ""), row["context"], row.get("channel"),
+        row["draft"], row["expected"], row["rationale"],
+    )  # fmt: skip
+
+
+def _sides_of(pair):
+    """The sides of a pair that would have been sent."""
+    context, probe = pair["context"], pair["probe_id"].removeprefix("PROBE-")
+    label, rule = PROBES[probe]
+    chosen, rejected = pair["chosen"], pair["rejected"]
+    if chosen["action"] == "send":
+        why = "No rule fires: " + _sentence(chosen["rationale"])
+        yield _case(
+            pair["pair_id"] + "/clean", probe, context, None, chosen["output"], "PASS", why
+        )
+    # Of funding that is well known the rejected text says too little, which no rule forbids.
+    over_hedged = probe == "B04" and context["funding_confidence"] in ("high", "medium")
+    if rejected["action"] == "send" and not over_hedged:
+        why = f"Rule {rule}: " + _sentence(rejected["rationale"])
+        yield _case(
+            pair["pair_id"] + "/violation", probe, context, None, rejected["output"], label, why
+        )
+
+
+def _case(name, probe, context, channel, draft, label, rationale):
+    return Case(
+        id=name,
+        probe=probe,
+        context=json.dumps(context, ensure_ascii=False, separators=(",", ":")),
+        channel=_channel(channel, context),
+        draft=draft,
+        label=label,
+        rationale=rationale,
+    )
+
+
+def _channel(asked, context):
+    """The request's channel, else the context's, else e-mail: as the daemon resolves it."""
+    if asked:
+        return asked.lower()
+    signals = context.get("available_signals")
+    signals = signals if isinstance(signals, dict) else {}
+    named = [context.get("intended_channel"), context.get("channel"), signals.get("intended_channel")]
+    first = next((name for name in named if isinstance(name, str)), "email")
+    squashed = re.sub(r"[^a-z]", "", first.lower())
+    return squashed if squashed in CHANNELS else "email"
+
+
+def _sentence(text):
+    """The first sentence of a text, in the language of the bundle's grammar."""
+    text = " ".join(text.replace("<", "under ").split())
+    text = re.split(r"(?<=[.!?])[\"']?(?= |$)", text)[0].rstrip(" .!?\"'")
+    words = re.sub(r"[.!?]+(?= |$)", "", text).split(" ")
+    text = " ".join(words[:24]).rstrip(",;:—-")
+    return text[:1].lower() + text[1:] + "."
