@@ -19,7 +19,12 @@ PROBES = {
     "E02": ("PENALISE", "6"),
 }
 LABELS = ("SUPPRESS", "ESCALATE", "BLOCK", "PENALISE", "PASS")
-CHANNELS = ("email", "sms", "linkedin")
+# Squashed, as src/context/words.rs knows them.
+CHANNELS = {
+    "email": ("email", "emails", "mail", "mails", "emailmessage"),
+    "sms": ("sms", "text", "texts", "textmessage", "textmessages", "smsmessage", "smstext"),
+    "linkedin": ("linkedin", "inmail", "linkedininmail", "linkedinmessage", "linkedindm"),
+}
 
 
 @dataclass(frozen=True)
@@ -41,13 +46,40 @@ def read(paths):
         if not files:
             raise SystemExit(f"error: no .jsonl file in `{path}`")
         for file in files:
-            for number, line in enumerate(file.read_text("utf-8").splitlines(), 1):
+            for number, line in enumerate(file.read_text("utf-8").split("\n"), 1):
                 if line.strip():
                     try:
-                        cases.extend(_cases_of(json.loads(line)))
-                    except (KeyError, TypeError, ValueError) as error:
+                        cases.extend(_cases_of(_parse(line)))
+                    except (AttributeError, KeyError, TypeError, ValueError) as error:
                         raise SystemExit(f"error: {file}:{number}: {error!r}") from error
     return cases
+
+
+@dataclass(frozen=True)
+class Number:
+    text: str  # as the file has it: 1.50 is not 1.5
+
+
+def _parse(line):
+    return json.loads(line, parse_int=Number, parse_float=Number, parse_constant=_refuse)
+
+
+def _refuse(name):
+    raise ValueError(f"`{name}` is no JSON")
+
+
+def _compact(value):
+    """What the daemon writes: numbers keep their text, but for 1e5, which becomes 1e+5."""
+    match value:
+        case dict():
+            fields = (f"{_compact(key)}:{_compact(each)}" for key, each in value.items())
+            return "{" + ",".join(fields) + "}"
+        case list():
+            return "[" + ",".join(map(_compact, value)) + "]"
+        case Number():
+            return re.sub(r"e(?=\d)", "e+", value.text.lower())
+        case _:
+            return json.dumps(value, ensure_ascii=False)
 
 
 def _cases_of(row):
@@ -73,7 +105,7 @@ def _sides_of(pair):
             pair["pair_id"] + "/clean", probe, context, None, chosen["output"], "PASS", why
         )
     # Of funding that is well known the rejected text says too little, which no rule forbids.
-    over_hedged = probe == "B04" and context["funding_confidence"] in ("high", "medium")
+    over_hedged = probe == "B04" and context.get("funding_confidence") in ("high", "medium")
     if rejected["action"] == "send" and not over_hedged:
         why = f"Rule {rule}: " + _sentence(rejected["rationale"])
         yield _case(
@@ -85,7 +117,7 @@ def _case(name, probe, context, channel, draft, label, rationale):
     return Case(
         id=name,
         probe=probe,
-        context=json.dumps(context, ensure_ascii=False, separators=(",", ":")),
+        context=_compact(context),
         channel=_channel(channel, context),
         draft=draft,
         label=label,
@@ -95,14 +127,16 @@ def _case(name, probe, context, channel, draft, label, rationale):
 
 def _channel(asked, context):
     """The request's channel, else the context's, else e-mail: as the daemon resolves it."""
-    if asked:
+    if asked is not None:
+        if asked.lower() not in CHANNELS:
+            raise ValueError(f"`{asked}` is no channel")
         return asked.lower()
     signals = context.get("available_signals")
     signals = signals if isinstance(signals, dict) else {}
     named = [context.get("intended_channel"), context.get("channel"), signals.get("intended_channel")]
     first = next((name for name in named if isinstance(name, str)), "email")
-    squashed = re.sub(r"[^a-z]", "", first.lower())
-    return squashed if squashed in CHANNELS else "email"
+    squashed = "".join(filter(str.isalnum, first)).lower()
+    return next((channel for channel, words in CHANNELS.items() if squashed in words), "email")
 
 
 def _sentence(text):
