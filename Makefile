@@ -4,7 +4,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 PREFIX ?= /usr/local
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint docs bench dist install clean
+.PHONY: help run build test lint docs bench train dist install clean
 
 help: ## Show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
@@ -16,7 +16,7 @@ build: ## Compile target/release/judged
 	@scripts/setup build
 	cargo build --release
 
-test: ## Run every test: Rust, real model, clients, distribution
+test: ## Run every test: Rust, real model, training, clients, distribution
 	@scripts/test
 
 lint: ## Check format, lints, dependencies, proto, scripts, docs
@@ -27,6 +27,9 @@ docs: build ## Write docs/cli.md anew
 
 bench: build ## Measure the speed, beside llama.cpp's own benchmark (ROUNDS=3 LLAMA_BENCH=…)
 	@scripts/bench
+
+train: build ## Train an adapter on the served base (DATA=… DEV=… OUT=target/adapter)
+	@scripts/train
 
 dist: build ## Pack dist/judged-<version>-linux-<cpu>.tar.gz, which runs anywhere
 	@scripts/dist

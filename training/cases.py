@@ -114,6 +114,8 @@ def _sides_of(pair):
 
 
 def _case(name, probe, context, channel, draft, label, rationale):
+    if not isinstance(context, dict):
+        raise TypeError("`context` is no object")
     return Case(
         id=name,
         probe=probe,
@@ -128,7 +130,7 @@ def _case(name, probe, context, channel, draft, label, rationale):
 def _channel(asked, context):
     """The request's channel, else the context's, else e-mail: as the daemon resolves it."""
     if asked is not None:
-        if asked.lower() not in CHANNELS:
+        if not isinstance(asked, str) or asked.lower() not in CHANNELS:
             raise ValueError(f"`{asked}` is no channel")
         return asked.lower()
     signals = context.get("available_signals")
