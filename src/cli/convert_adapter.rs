@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use indicatif::HumanBytes;
 use serde_json::json;
 
+use super::print;
 use crate::convert::{Conversion, Converted, Precision};
 use crate::exit_code::ExitCode;
 use crate::models::{Bundle, Store, StoreError};
@@ -88,7 +89,7 @@ pub fn run(args: ConvertAdapterArgs) -> Result<ExitCode> {
         (None, None) => None,
     };
     if base.is_none() {
-        eprintln!(
+        print::say!(
             "warning: no base at hand, so nothing tells whether the adapter fits one; \
              name it with --base or --bundle"
         );
@@ -106,8 +107,8 @@ pub fn run(args: ConvertAdapterArgs) -> Result<ExitCode> {
     };
     let converted = conversion.run()?;
     match args.json {
-        true => print_json(&conversion, &converted),
-        false => print_text(&conversion, &converted),
+        true => print_json(&conversion, &converted)?,
+        false => print_text(&conversion, &converted)?,
     }
     Ok(ExitCode::Ok)
 }
@@ -122,14 +123,14 @@ fn base_of(bundle: &str, model_dir: Option<PathBuf>) -> Result<Option<PathBuf>> 
         Ok(path) => Ok(Some(path)),
         Err(StoreError::Missing { path }) => {
             let (path, name) = (path.display(), &bundle.name);
-            eprintln!("warning: `{path}` is not there: `judged pull {name}` brings it");
+            print::say!("warning: `{path}` is not there: `judged pull {name}` brings it");
             Ok(None)
         }
         Err(error) => Err(error.into()),
     }
 }
 
-fn print_text(conversion: &Conversion, converted: &Converted) {
+fn print_text(conversion: &Conversion, converted: &Converted) -> Result<()> {
     let Converted {
         info,
         bytes,
@@ -137,33 +138,34 @@ fn print_text(conversion: &Conversion, converted: &Converted) {
         tensors,
         ..
     } = converted;
-    println!("{}", conversion.out.display());
-    println!("  size     {} ({bytes} bytes)", HumanBytes(*bytes));
-    println!("  sha256   {sha256}");
+    print::out!("{}", conversion.out.display());
+    print::out!("  size     {} ({bytes} bytes)", HumanBytes(*bytes));
+    print::out!("  sha256   {sha256}");
     let kinds = tensors
         .iter()
         .map(|(kind, count)| format!("{count} {kind}"));
-    println!("  tensors  {}", list(kinds));
-    println!("  rank     {}", list(info.ranks.iter()));
-    println!("  alpha    {}", info.alpha);
-    println!(
+    print::out!("  tensors  {}", list(kinds));
+    print::out!("  rank     {}", list(info.ranks.iter()));
+    print::out!("  alpha    {}", info.alpha);
+    print::out!(
         "  modules  {}",
         list(converted.kinds.iter().map(|k| k.name()))
     );
-    println!("  layers   {}", list(ranges(info.layers.iter().copied())));
+    print::out!("  layers   {}", list(ranges(info.layers.iter().copied())));
     if converted.folded > 0 {
-        println!(
+        print::out!(
             "  scaling  of {} modules differs from alpha / rank, and went into their B",
             converted.folded
         );
     }
     match &conversion.base {
-        Some(base) => println!("  base     fits `{}`", base.display()),
-        None => println!("  base     not checked"),
+        Some(base) => print::out!("  base     fits `{}`", base.display()),
+        None => print::out!("  base     not checked"),
     }
+    Ok(())
 }
 
-fn print_json(conversion: &Conversion, converted: &Converted) {
+fn print_json(conversion: &Conversion, converted: &Converted) -> Result<()> {
     let Converted {
         info,
         bytes,
@@ -176,7 +178,7 @@ fn print_json(conversion: &Conversion, converted: &Converted) {
         .iter()
         .map(|(kind, count)| (kind.to_string(), json!(count)))
         .collect();
-    println!(
+    print::out!(
         "{}",
         json!({
             "path": conversion.out,
@@ -191,6 +193,7 @@ fn print_json(conversion: &Conversion, converted: &Converted) {
             "base": conversion.base,
         })
     );
+    Ok(())
 }
 
 fn list(items: impl Iterator<Item = impl ToString>) -> String {
