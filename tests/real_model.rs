@@ -288,6 +288,25 @@ fn a_shared_prefix_gives_the_scores_of_a_full_prefill() {
     });
 }
 
+/// The adapter is loaded by default, and it is what knows the rules: the base alone blocks all.
+#[test]
+fn the_adapter_decides_what_the_base_alone_gets_wrong() {
+    with_base(|_| {
+        let adapted = bundle();
+        let mut alone = bundle();
+        alone.adapter = None;
+        for (example, label) in [
+            ("generic peer companies", Label::Penalise),
+            ("clean outreach", Label::Pass),
+        ] {
+            assert_eq!(judged_by(&adapted, example).0.best(), label, "{example}");
+            assert_eq!(judged_by(&alone, example).0.best(), Label::Block, "{example}");
+        }
+    });
+}
+
+const LEAK: &str = "content of another thread";
+
 /// As the published adapter is: rank and alpha 16, on seven modules of 28 layers.
 fn published_shape(folder: &Path) {
     let mut peft = PeftFolder::new(16, 16);
@@ -326,7 +345,9 @@ fn published_bundle(folder: &Path, adapter_sha256: &str) -> Bundle {
 }
 
 /// The scores and the whole row of an example, by a bundle as the daemon opens it.
-fn judged_by(bundle: &Bundle) -> (Scores, Vec<f32>) {
+fn judged_by(bundle: &Bundle, example: &str) -> (Scores, Vec<f32>) {
+    let mut examples = examples().into_iter();
+    let (_, question) = examples.find(|(name, _)| name == example).unwrap();
     let settings = Settings {
         model_dir: Some(model_dir()),
         slots: Some(1),
@@ -340,7 +361,6 @@ fn judged_by(bundle: &Bundle) -> (Scores, Vec<f32>) {
         let prompt = &bundle.prompt;
         let budget = prompt.max_tokens as usize;
         let template = Prompt::new(&prompt.template, prompt.context, budget, tokenizer.clone());
-        let (_, question) = examples().remove(2);
         let tokens = template.unwrap().render(&case(&question)).unwrap();
         let row = row(backend, 0, 0, &tokens);
         let grammar = Grammar::compile(&bundle.answer, tokenizer).unwrap();
@@ -371,11 +391,11 @@ fn an_adapter_of_the_published_shape_is_converted_and_served() {
         assert_eq!((converted.info.tensors, converted.folded), (392, 0));
 
         let bundle = published_bundle(dir.path(), &converted.sha256);
-        let (scores, adapted) = judged_by(&bundle);
+        let (scores, adapted) = judged_by(&bundle, LEAK);
         assert!((scores.probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-9);
         let mut alone = bundle;
         alone.adapter = None;
-        let (_, plain) = judged_by(&alone);
+        let (_, plain) = judged_by(&alone, LEAK);
         assert!(adapted.iter().all(|logit| logit.is_finite()));
         let effect = largest_difference(&plain, &adapted);
         assert!(effect > 0.1, "{effect}");

@@ -9,6 +9,7 @@ OUT/log.jsonl. Convert the result with `judged convert-adapter OUT`.
 """
 
 import argparse
+import hashlib
 import json
 import math
 import os
@@ -23,6 +24,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import torch
 import torch.nn.functional as F
 from peft import LoraConfig, get_peft_model
+from peft.tuners.lora import LoraLayer
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file
 from tqdm import tqdm
@@ -52,7 +54,7 @@ def arguments():
     add("--rank", type=int, default=16)
     add("--alpha", type=int, default=32)
     add("--dropout", type=float, default=0.0)
-    add("--rate", type=float, default=3e-4, help="highest learning rate; warm-up, then cosine")
+    add("--rate", type=float, default=5e-4, help="highest learning rate; warm-up, then cosine")
     add("--epochs", type=int, default=2)
     add("--batch-tokens", type=int, default=1600, help="tokens of one optimizer step")
     add("--pack-tokens", type=int, default=1600, help="tokens of one forward pass")
@@ -100,6 +102,9 @@ class Trainer:
             r=args.rank, lora_alpha=args.alpha, lora_dropout=args.dropout, task_type="CAUSAL_LM",
             target_modules=args.kinds.split(","), layers_to_transform=list(range(args.first, args.last + 1)),
         ))  # fmt: skip
+        for module in self.model.modules():
+            if isinstance(module, LoraLayer):
+                module.cast_input_dtype_enabled = False  # autocast does it, without two copies
         if args.start:
             set_peft_model_state_dict(self.model, load_file(Path(args.start) / "adapter_model.safetensors"))
         self.weights = [weight for weight in self.model.parameters() if weight.requires_grad]
@@ -113,10 +118,16 @@ class Trainer:
         assert answer[: len(label)] == label, case
         return case, self.prompt.render(case), [*answer, self.end]
 
+    def digest(self, groups):
+        """Of all that is read: another template, base or case is another run."""
+        tokens = [self.rubric] + [[group.tokens] + [leaf.tokens for leaf in group.leaves] for group in groups]
+        base = Path(self.args.base).stat()
+        return hashlib.sha256(repr((tokens, base.st_size, base.st_mtime_ns)).encode()).hexdigest()
+
     def lower_half(self):
         """From disk, where an earlier run has left it."""
         kept = self.out / "lower.pt"
-        key = [self.args.first, len(self.groups), [len(group) for group in self.groups]]
+        key = [self.args.first, self.digest(self.groups)]
         if kept.exists() and (saved := torch.load(kept))["key"] == key:
             states = saved["states"]
             return {"rubric": states[0]} | {id(group): state for group, state in zip(self.groups, states[1:])}
@@ -274,8 +285,9 @@ class Trainer:
         print(f"going on after step {self.done} of {len(self.plan)}")
 
     def settings(self):
-        kept = {"out", "threads", "checkpoint_steps", "dev"}
-        return {name: value for name, value in vars(self.args).items() if name not in kept} | {"steps": len(self.plan)}
+        free = {"out", "threads", "checkpoint_steps", "dev", "data", "template", "base"}
+        settings = {name: value for name, value in vars(self.args).items() if name not in free}
+        return settings | {"steps": len(self.plan), "read": self.digest(self.train)}
 
 
 if __name__ == "__main__":

@@ -34,6 +34,10 @@ pub struct DoctorArgs {
     #[arg(long, value_name = "DIR", env = "JUDGED_MODEL_DIR")]
     model_dir: Option<PathBuf>,
 
+    /// Measure the base alone: what the adapter costs is the difference.
+    #[arg(long)]
+    no_adapter: bool,
+
     /// Threads of the model; 0 means as many as may run here.
     #[arg(long, value_name = "N", default_value_t = 0, env = "JUDGED_THREADS")]
     threads: u32,
@@ -83,7 +87,10 @@ fn examine(args: &DoctorArgs) -> anyhow::Result<Findings> {
         ..Settings::default()
     };
     let config = Config::new(&settings.resolve(None, None)?)?;
-    let bundle = Bundle::find(&config.bundle, &Bundle::default_dirs())?;
+    let mut bundle = Bundle::find(&config.bundle, &Bundle::default_dirs())?;
+    if args.no_adapter {
+        bundle.adapter = None;
+    }
     let store = Store::new(&config.model_dir);
     let mut findings = Findings {
         backends: backends_dir(),
