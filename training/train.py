@@ -26,9 +26,9 @@ import torch.nn.functional as F
 from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import LoraLayer
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
-from safetensors.torch import load_file
 from tqdm import tqdm
 
+import adapter
 import cases as data
 from base import Layers, load
 from prompt import Prompt
@@ -48,7 +48,7 @@ def arguments():
     add("--base", required=True, metavar="GGUF", help="the base that is served")
     add("--template", default=str(ROOT / "models/tenacious-judge.prompt"), metavar="FILE")
     add("--out", required=True, metavar="FOLDER")
-    add("--start", metavar="FOLDER", help="the adapter to begin with, of an earlier run")
+    add("--start", metavar="PATH", help="the adapter to begin with: a PEFT folder or a GGUF file, of the same shape and alpha")
     add("--layers", default="14-27", metavar="FIRST-LAST", help="layers with an adapter")
     add("--kinds", default=KINDS, help="linear kinds with an adapter")
     add("--rank", type=int, default=16)
@@ -106,7 +106,7 @@ class Trainer:
             if isinstance(module, LoraLayer):
                 module.cast_input_dtype_enabled = False  # autocast does it, without two copies
         if args.start:
-            set_peft_model_state_dict(self.model, load_file(Path(args.start) / "adapter_model.safetensors"))
+            adapter.put(self.model, adapter.read(args.start))
         self.weights = [weight for weight in self.model.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(self.weights, lr=args.rate, betas=(0.9, 0.98), weight_decay=0.01)
         self.plan = [step for epoch in range(args.epochs) for step in self.epoch(epoch)]

@@ -1,13 +1,16 @@
 """The training learns what it should, and goes on where it was ended."""
 
+import re
 import sys
 
 import pytest
 import torch
 import train
+from adapter import MODULES
 from conftest import ROWS, TEMPLATE, row, tiny_model
+from gguf import GGUFWriter
 from peft.utils import get_peft_model_state_dict
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 LABELS = ("SUPPRESS", "ESCALATE", "BLOCK", "PENALISE", "PASS")
 DEV = row("dev", "Cedar", "Hello Ida", "PASS")
@@ -21,7 +24,7 @@ def trainer(monkeypatch, tmp_path, tokenizer, write):
     template = tmp_path / "template"
     template.write_text(TEMPLATE, "utf-8")
     common = {
-        "--data": write("data.jsonl", *ROWS), "--base": "none", "--template": template, "--layers": "2-3",
+        "--data": write("data.jsonl", *ROWS), "--base": write("base.gguf"), "--template": template, "--layers": "2-3",
         "--rank": 4, "--batch-tokens": 250, "--pack-tokens": 250, "--checkpoint-steps": 2, "--epochs": 3,
         "--threads": 1,
     }  # fmt: skip
@@ -152,3 +155,32 @@ def test_dev_cases_that_stand_in_the_training_data_are_refused(trainer, write):
 def test_dev_contexts_that_stand_in_the_training_data_are_refused(trainer, write):
     with pytest.raises(SystemExit, match="a context of dev stands in the training data too"):
         trainer("out", dev=write("dev.jsonl", ROWS[1] | {"draft": "Another draft"}))
+
+
+def test_an_adapter_begins_with_the_weights_of_the_file_that_is_served(trainer, tmp_path):
+    earlier = trainer("earlier")
+    weights = {
+        name: torch.randn_like(weight)
+        for name, weight in get_peft_model_state_dict(earlier.model).items()
+    }
+    served = tmp_path / "served.gguf"
+    writer = GGUFWriter(served, "qwen2")
+    modules = {module: name for name, module in MODULES.items()}
+    for name, weight in weights.items():
+        layer, module, side = re.search(r"layers\.(\d+)\.(.+)\.lora_([AB])", name).groups()
+        writer.add_tensor(f"blk.{layer}.{modules[module]}.weight.lora_{side.lower()}", weight.numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+    begun = trainer("begun", start=served)
+    for name, weight in get_peft_model_state_dict(begun.model).items():
+        assert torch.equal(weight, weights[name]), name
+
+
+def test_an_adapter_of_other_layers_is_no_beginning(trainer, tmp_path):
+    save_file({"base_model.model.model.layers.9.self_attn.q_proj.lora_A.weight": torch.zeros(1)},
+              tmp_path / "adapter_model.safetensors")  # fmt: skip
+    with pytest.raises(SystemExit, match="other layers, kinds or names"):
+        trainer("other", start=tmp_path)
