@@ -300,7 +300,11 @@ fn the_adapter_decides_what_the_base_alone_gets_wrong() {
             ("clean outreach", Label::Pass),
         ] {
             assert_eq!(judged_by(&adapted, example).0.best(), label, "{example}");
-            assert_eq!(judged_by(&alone, example).0.best(), Label::Block, "{example}");
+            assert_eq!(
+                judged_by(&alone, example).0.best(),
+                Label::Block,
+                "{example}"
+            );
         }
     });
 }
