@@ -15,6 +15,10 @@ use crate::context::Context;
 use crate::models::ContextFormat;
 use crate::verdict::Case;
 
+/// llama.cpp multiplies so many rows at once and the last few one by one, which rounds otherwise. A
+/// prompt that is cut at a multiple gives the logits of one that is not cut.
+const ROWS: usize = 4;
+
 /// A template, ready to render.
 pub struct Prompt {
     tokenizer: Arc<dyn Tokenizer>,
@@ -80,12 +84,13 @@ impl Prompt {
     }
 
     /// The tokens with which every prompt begins: what two prompts that differ
-    /// in all a caller can choose still have in common.
+    /// in all a caller can choose still have in common, less what is over a
+    /// multiple of [`ROWS`].
     pub fn shared_prefix(&self) -> Vec<Token> {
         let one = self.tokens("email", "{}", "A");
         let other = self.tokens("sms", "{\"a\":1}", "B");
         let common = one.iter().zip(&other).take_while(|(a, b)| a == b).count();
-        one[..common].to_vec()
+        one[..common - common % ROWS].to_vec()
     }
 
     pub fn max_tokens(&self) -> usize {

@@ -108,7 +108,9 @@ async fn an_answer_of_the_model_carries_scores_sentence_revision_and_usage() {
     assert_eq!(model.bundle, format!("{}@{}", bundle.name, bundle.revision));
     assert_eq!(model.base_sha256, bundle.base.sha256);
     assert_eq!(model.template_sha256, bundle.prompt.template_sha256);
-    assert_eq!((model.adapter_sha256.as_str(), model.scale), ("", 0.0));
+    let adapter = bundle.adapter.unwrap();
+    assert_eq!(model.adapter_sha256, adapter.sha256);
+    assert_eq!(model.scale, adapter.scale);
 
     let usage = response.usage.unwrap();
     assert!(usage.cached_tokens > 700, "the rubric is shared: {usage:?}");
