@@ -5,6 +5,8 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
+from tree import pack
+
 
 def load(gguf, dtype, device):
     gguf = Path(gguf)
@@ -23,12 +25,12 @@ class Layers:
     def __init__(self, model):
         self.model = model
 
-    def embed(self, pack):
-        return self.model.embed_tokens(pack.tokens.to(self.device))[None]
+    def embed(self, one):
+        return self.model.embed_tokens(one.tokens.to(self.device))[None]
 
-    def run(self, hidden, pack, first, last):
-        positions = pack.positions.to(self.device)[None]
-        hidden_from = ~pack.mask.to(self.device)[None, None]
+    def run(self, hidden, one, first, last):
+        positions = one.positions.to(self.device)[None]
+        hidden_from = ~one.mask.to(self.device)[None, None]
         mask = torch.zeros_like(hidden_from, dtype=hidden.dtype).masked_fill(hidden_from, -torch.inf)
         rotary = self.model.rotary_emb(hidden, positions)
         for layer in self.model.layers[first:last]:
@@ -47,8 +49,6 @@ class Layers:
     @torch.no_grad()
     def remember(self, rubric, groups, packs, depth, tick):
         """What layer `depth` is given for each token: it never changes in training."""
-        from tree import pack
-
         states = {}
         for chosen in packs:
             one = pack(rubric, chosen)
