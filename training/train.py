@@ -125,18 +125,21 @@ class Trainer:
         return hashlib.sha256(repr((tokens, base.st_size, base.st_mtime_ns)).encode()).hexdigest()
 
     def lower_half(self):
-        """From disk, where an earlier run has left it."""
+        """From disk, as far as an earlier run has left it: cases can be added to a folder's data."""
         kept = self.out / "lower.pt"
-        key = [self.args.first, self.digest(self.groups)]
-        if kept.exists() and (saved := torch.load(kept))["key"] == key:
-            states = saved["states"]
-            return {"rubric": states[0]} | {id(group): state for group, state in zip(self.groups, states[1:])}
-        packs = fill(self.rubric, self.groups, self.args.pack_tokens)
-        total = sum(len(group) for group in self.groups) + len(packs) * len(self.rubric)
-        with tqdm(total=total, unit="token", desc="lower layers") as bar:
-            states = self.layers.remember(self.rubric, self.groups, packs, self.args.first, bar.update)
-        torch.save({"key": key, "states": [states["rubric"]] + [states[id(group)] for group in self.groups]}, kept)
-        return states
+        saved = torch.load(kept) if kept.exists() else {}
+        names = {id(group): f"{self.args.first} {self.digest([group])}" for group in self.groups}
+        missing = [group for group in self.groups if names[id(group)] not in saved]
+        rubric = f"{self.args.first} {self.digest([])}"  # another one is in every name
+        if missing:
+            packs = fill(self.rubric, missing, self.args.pack_tokens)
+            total = sum(len(group) for chosen in packs for group in chosen) + len(packs) * len(self.rubric)
+            with tqdm(total=total, unit="token", desc="lower layers") as bar:
+                states = self.layers.remember(self.rubric, missing, packs, self.args.first, bar.update)
+            saved |= {rubric: states["rubric"]} | {names[id(group)]: states[id(group)] for group in missing}
+            saved = {name: saved[name] for name in [rubric, *names.values()]}
+            torch.save(saved, kept)
+        return {"rubric": saved[rubric]} | {key: saved[name] for key, name in names.items()}
 
     def epoch(self, number):
         """Optimizer steps, each some packs of groups; the order is the seed's."""

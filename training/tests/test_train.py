@@ -117,6 +117,24 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(
     assert not same(adapter(tmp_path / "cut"), fresh)
 
 
+def test_the_lower_layers_are_computed_only_for_cases_that_came_since(trainer, write, monkeypatch):
+    trainer("out")
+    known = train.Layers.remember
+    asked = []
+
+    def remember(layers, rubric, groups, *rest):
+        asked.extend(leaf.case.id for group in groups for leaf in group.leaves)
+        return known(layers, rubric, groups, *rest)
+
+    monkeypatch.setattr(train.Layers, "remember", remember)
+    more = write("more.jsonl", *ROWS, row("new", "Rowan", "Hello Ulf", "PASS"))
+    again = trainer("out", data=more)
+    assert asked == ["new"]
+    fresh = trainer("fresh", data=more)
+    for group, other in zip(again.groups, fresh.groups):
+        torch.testing.assert_close(again.states[id(group)], fresh.states[id(other)])
+
+
 def test_a_run_goes_on_only_with_the_settings_it_began_with(trainer):
     trainer("out", epochs=1).run()
     with pytest.raises(SystemExit, match="of a run with other settings"):
