@@ -1,0 +1,193 @@
+//! One connection that only reads.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params, params_from_iter};
+
+use super::error::LogError;
+use super::file::{check_kind, connect};
+use super::filter::{Cursor, Filter};
+use super::outcome::Outcome;
+use super::record::{Entry, Recorded};
+use super::row;
+use super::schema;
+use super::spot_check::SpotCheck;
+use super::time::to_micros;
+
+/// The most decisions of one page.
+pub const PAGE_LIMIT: usize = 500;
+/// Decisions with their contents that are in memory at once.
+const CONTENTS_PAGE: usize = 16;
+
+/// A part of the list, newest first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    pub entries: Vec<Entry>,
+    /// Empty at the end of the list.
+    pub next_page_token: String,
+}
+
+/// Whether the judged texts are read too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contents {
+    With,
+    Without,
+}
+
+/// Reads a decision log, also while a daemon writes to it. Its methods block.
+pub struct Reader {
+    connection: Connection,
+    path: PathBuf,
+}
+
+const SELECT: &str = "SELECT d.*, s.context_sha256, s.draft_sha256, s.masked,
+        iif(?, s.context, NULL) AS context, iif(?, s.draft, NULL) AS draft
+    FROM decisions AS d JOIN subjects AS s ON s.decision = d.seq";
+
+impl Reader {
+    /// Changes nothing, and makes no file where there is none.
+    pub fn open(path: &Path) -> Result<Self, LogError> {
+        let path = std::path::absolute(path).map_err(|error| LogError::io("open", path, error))?;
+        let connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        check_kind(&connection, &path)?;
+        let version = schema::version(&connection);
+        let version = version.map_err(|error| LogError::of_sqlite("open", &path, &error))?;
+        if version != schema::count(schema::STEPS) {
+            let reason = "its version is old: a daemon that starts with it brings it up to date";
+            return Err(LogError::io("read", &path, reason));
+        }
+        Ok(Self { connection, path })
+    }
+
+    /// One decision, whole.
+    pub fn get(&self, decision_id: &str) -> Result<Option<Entry>, LogError> {
+        let sql = format!("{SELECT} WHERE d.decision_id = ?");
+        let rows = self.entries(&sql, params![true, true, decision_id])?;
+        Ok(rows.into_iter().next().map(|(entry, _)| entry))
+    }
+
+    /// The newest first. A page token stays good whatever is recorded or deleted meanwhile.
+    pub fn list(
+        &self,
+        filter: &Filter,
+        contents: Contents,
+        page_size: usize,
+        page_token: &str,
+    ) -> Result<Page, LogError> {
+        let size = page_size.clamp(1, PAGE_LIMIT);
+        let (condition, mut values) = filter.to_sql(Cursor::parse(page_token)?);
+        let sql =
+            format!("{SELECT} WHERE {condition} ORDER BY d.received DESC, d.seq DESC LIMIT ?");
+        let with = i64::from(contents == Contents::With);
+        values.splice(0..0, [with.into(), with.into()]);
+        // One more tells whether there is a next page.
+        values.push(i64::try_from(size + 1).unwrap_or(i64::MAX).into());
+        let mut rows = self.entries(&sql, params_from_iter(values))?;
+        let more = rows.len() > size;
+        rows.truncate(size);
+        let last = rows.last().filter(|_| more);
+        Ok(Page {
+            next_page_token: last.map_or_else(String::new, |(_, cursor)| cursor.token()),
+            entries: rows.into_iter().map(|(entry, _)| entry).collect(),
+        })
+    }
+
+    /// Every decision, in the order of the list, until `each` breaks. No more
+    /// than a page is in memory, and no transaction stays open.
+    pub fn export(
+        &self,
+        filter: &Filter,
+        contents: Contents,
+        mut each: impl FnMut(Entry) -> ControlFlow<()>,
+    ) -> Result<(), LogError> {
+        let mut token = String::new();
+        loop {
+            let page = self.list(filter, contents, export_page(contents), &token)?;
+            for entry in page.entries {
+                if each(entry).is_break() {
+                    return Ok(());
+                }
+            }
+            if page.next_page_token.is_empty() {
+                return Ok(());
+            }
+            token = page.next_page_token;
+        }
+    }
+
+    /// The newest decision for a request id that was received then or later.
+    pub fn find_request(
+        &self,
+        request_id: &str,
+        since: SystemTime,
+    ) -> Result<Option<Recorded>, LogError> {
+        let sql = "SELECT * FROM decisions WHERE request_id = ? AND received >= ?
+            ORDER BY received DESC, seq DESC LIMIT 1";
+        let found = self.all(sql, params![request_id, to_micros(since)], row::recorded)?;
+        Ok(found.into_iter().next())
+    }
+
+    pub fn last_spot_check(&self) -> Result<Option<SpotCheck>, LogError> {
+        let sql = "SELECT * FROM spot_checks ORDER BY ran DESC, seq DESC LIMIT 1";
+        Ok(self.all(sql, [], row::spot_check)?.into_iter().next())
+    }
+
+    pub fn state(&self, key: &str) -> Result<Option<serde_json::Value>, LogError> {
+        let text: Option<String> = self
+            .connection
+            .prepare_cached("SELECT value FROM state WHERE key = ?")
+            .and_then(|mut statement| statement.query_row([key], |row| row.get(0)).optional())
+            .map_err(|error| self.failed(&error))?;
+        let parse = |text: String| serde_json::from_str(&text);
+        let value = text.map(parse).transpose();
+        value.map_err(|error| LogError::unreadable(format!("state `{key}`"), error))
+    }
+
+    fn entries(
+        &self,
+        sql: &str,
+        parameters: impl rusqlite::Params,
+    ) -> Result<Vec<(Entry, Cursor)>, LogError> {
+        let read = |row: &Row<'_>| Ok((row::entry(row)?, row::cursor(row)?));
+        let mut found = self.all(sql, parameters, read)?;
+        for (entry, cursor) in &mut found {
+            entry.outcomes = self.outcomes(cursor.seq, &entry.record.decision.decision_id)?;
+        }
+        Ok(found)
+    }
+
+    fn outcomes(&self, decision: i64, decision_id: &str) -> Result<Vec<Outcome>, LogError> {
+        let sql = "SELECT * FROM outcomes WHERE decision = ? ORDER BY seq";
+        self.all(sql, [decision], |row| row::outcome(row, decision_id))
+    }
+
+    fn all<T>(
+        &self,
+        sql: &str,
+        parameters: impl rusqlite::Params,
+        read: impl Fn(&Row<'_>) -> Result<T, LogError>,
+    ) -> Result<Vec<T>, LogError> {
+        let failed = |error: rusqlite::Error| self.failed(&error);
+        let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
+        let mut rows = statement.query(parameters).map_err(failed)?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next().map_err(failed)? {
+            found.push(read(row)?);
+        }
+        Ok(found)
+    }
+
+    fn failed(&self, error: &rusqlite::Error) -> LogError {
+        LogError::of_sqlite("read", &self.path, error)
+    }
+}
+
+/// Decisions that an export reads at once.
+pub fn export_page(contents: Contents) -> usize {
+    match contents {
+        Contents::With => CONTENTS_PAGE,
+        Contents::Without => PAGE_LIMIT,
+    }
+}

@@ -1,0 +1,90 @@
+//! What was judged, as it may be kept.
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::mask::{MASKED, Mask, Masked};
+use crate::channel::Channel;
+use crate::context::Context;
+use crate::verdict::Case;
+
+/// A longer name of a prospect is kept as its hash.
+const PROSPECT_BYTES: usize = 200;
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subject {
+    /// Who is written to: the context's `prospect_id`, else its `company`, else the
+    /// context's hash. A hash too where that value is masked.
+    pub prospect: String,
+    pub channel: Channel,
+    /// Of the context without spaces, before anything was masked.
+    pub context_sha256: [u8; 32],
+    pub draft_sha256: [u8; 32],
+    /// Where masked values stood, as in `$['context']['email']`.
+    pub masked: Vec<String>,
+    /// `None` where it is not kept, or was not asked for.
+    pub content: Option<Content>,
+}
+
+/// The judged texts, masked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// JSON; an object unless all of it is masked.
+    pub context: String,
+    pub draft: String,
+}
+
+impl Subject {
+    pub fn of(case: &Case, mask: &Mask) -> Self {
+        let context_sha256 = sha256(&case.context.to_compact());
+        let mut content = json!({ "context": case.context.as_json(), "draft": case.draft });
+        let masked = mask.apply(&mut content);
+        let part = |name: &str| content.get(name).cloned().unwrap_or_else(|| MASKED.into());
+        let draft = match part("draft") {
+            Value::String(text) => text,
+            other => other.to_string(),
+        };
+        Self {
+            prospect: prospect(&case.context, &masked, &context_sha256),
+            channel: case.channel(),
+            context_sha256,
+            draft_sha256: sha256(&case.draft),
+            content: Some(Content {
+                context: part("context").to_string(),
+                draft,
+            }),
+            masked: masked.paths,
+        }
+    }
+}
+
+fn prospect(context: &Context, masked: &Masked, context_sha256: &[u8; 32]) -> String {
+    let named = ["prospect_id", "company"].into_iter().find_map(|field| {
+        let name = match context.get(field)? {
+            Value::String(text) => text.trim().to_owned(),
+            Value::Number(number) => number.to_string(),
+            _ => return None,
+        };
+        (!name.is_empty()).then_some((field, name))
+    });
+    match named {
+        Some((field, name)) => {
+            let hidden = masked.holds(&format!("/context/{field}"));
+            if hidden || name.len() > PROSPECT_BYTES {
+                hash_name(&sha256(&name))
+            } else {
+                name
+            }
+        }
+        None => hash_name(context_sha256),
+    }
+}
+
+fn hash_name(hash: &[u8; 32]) -> String {
+    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
+fn sha256(text: &str) -> [u8; 32] {
+    Sha256::digest(text.as_bytes()).into()
+}

@@ -1,0 +1,122 @@
+use super::*;
+
+fn mask(paths: &[&str]) -> Mask {
+    let paths: Vec<String> = paths.iter().map(|path| (*path).to_owned()).collect();
+    Mask::new(&paths).unwrap()
+}
+
+fn content(subject: &Subject) -> (&str, &str) {
+    let content = subject.content.as_ref().unwrap();
+    (&content.context, &content.draft)
+}
+
+const CONTEXT: &str = r#"{"prospect_id":"p-1","company":"Acme","big":12345678901234567890123,"contact":{"email":"a@b.c","phones":[{"phone":1},{"phone":null}]},"recipient_name":"Ann"}"#;
+
+#[test]
+fn every_default_path_is_one() {
+    let given: Vec<String> = DEFAULT_PATHS.map(str::to_owned).to_vec();
+    let written = format!("{:?}", Mask::new(&given).unwrap());
+    assert_eq!(written, format!("{:?}", Mask::default()));
+}
+
+#[test]
+fn persons_are_masked_by_default_at_any_depth_and_the_rest_stays() {
+    let subject = Subject::of(&case(CONTEXT, "Hi Ann"), &Mask::default());
+    let masked = r#"{"prospect_id":"p-1","company":"Acme","big":12345678901234567890123,"contact":{"email":"[masked]","phones":[{"phone":"[masked]"},{"phone":"[masked]"}]},"recipient_name":"[masked]"}"#;
+    assert_eq!(content(&subject), (masked, "Hi Ann"));
+    assert_eq!(
+        subject.masked,
+        [
+            "$['context']['recipient_name']",
+            "$['context']['contact']['email']",
+            "$['context']['contact']['phones'][0]['phone']",
+            "$['context']['contact']['phones'][1]['phone']",
+        ]
+    );
+}
+
+#[test]
+fn the_hashes_are_of_the_whole_texts() {
+    let open = Subject::of(&case(CONTEXT, "Hi Ann"), &mask(&[]));
+    let hidden = Subject::of(&case(CONTEXT, "Hi Ann"), &mask(&["$.context", "$.draft"]));
+    assert_eq!(content(&open), (CONTEXT, "Hi Ann"));
+    assert_eq!(content(&hidden), ("\"[masked]\"", "[masked]"));
+    assert_eq!(hidden.context_sha256, open.context_sha256);
+    assert_eq!(hidden.draft_sha256, open.draft_sha256);
+    let hex = open.draft_sha256.map(|byte| format!("{byte:02x}")).concat();
+    // By sha256sum.
+    let known = "8fafe2e747819336da9055b7c6e1f9fd8b8bdd234589dbc7053032812006d6de";
+    assert_eq!(hex, known);
+}
+
+#[test]
+fn a_part_of_a_masked_value_is_gone_with_it() {
+    let both = mask(&["$.context.contact.email", "$.context.contact", "$..email"]);
+    let subject = Subject::of(&case(CONTEXT, "Hi"), &both);
+    assert_eq!(subject.masked, ["$['context']['contact']"]);
+    assert!(content(&subject).0.contains(r#""contact":"[masked]""#));
+    assert!(!content(&subject).0.contains("a@b.c"));
+}
+
+#[test]
+fn keys_that_look_like_pointers_are_masked_where_they_stand() {
+    let context = r#"{"a/b":"x","a":{"b":"y"},"~1":"z","":"w"}"#;
+    let paths = mask(&["$.context['a/b']", "$.context['~1']", "$.context['']"]);
+    let subject = Subject::of(&case(context, "Hi"), &paths);
+    let masked = r#"{"a/b":"[masked]","a":{"b":"y"},"~1":"[masked]","":"[masked]"}"#;
+    assert_eq!(content(&subject).0, masked);
+}
+
+#[test]
+fn a_path_by_a_condition_masks_what_fulfils_it() {
+    let context = r#"{"notes":[{"by":"Ann","text":"x"},{"by":"Bob","text":"y"}]}"#;
+    let paths = mask(&[r#"$.context.notes[?@.by == "Bob"].text"#]);
+    let subject = Subject::of(&case(context, "Hi"), &paths);
+    assert_eq!(subject.masked, ["$['context']['notes'][1]['text']"]);
+}
+
+#[test]
+fn the_prospect_is_its_id_else_its_company_else_the_hash_of_all() {
+    let of = |context: &str| Subject::of(&case(context, "Hi"), &Mask::default()).prospect;
+    assert_eq!(of(CONTEXT), "p-1");
+    assert_eq!(of(r#"{"prospect_id":88213,"company":"Acme"}"#), "88213");
+    assert_eq!(of(r#"{"prospect_id":" ","company":"Acme"}"#), "Acme");
+    assert_eq!(of(r#"{"prospect_id":null,"company":" Acme "}"#), "Acme");
+    let unnamed = of(r#"{"headcount":12}"#);
+    assert!(unnamed.starts_with("sha256:"));
+    assert_eq!(unnamed, of(r#"{ "headcount": 12 }"#));
+    assert_ne!(unnamed, of(r#"{"headcount":13}"#));
+    let long = of(&format!(r#"{{"company":"{}"}}"#, "x".repeat(201)));
+    assert!(long.starts_with("sha256:"));
+}
+
+#[test]
+fn a_masked_prospect_is_told_apart_by_its_hash_alone() {
+    for path in ["$.context.prospect_id", "$.context", "$.context.*", "$"] {
+        let subject = Subject::of(&case(CONTEXT, "Hi"), &mask(&[path]));
+        let other = CONTEXT.replace("p-1", "p-2");
+        let other = Subject::of(&case(&other, "Hi"), &mask(&[path]));
+        assert!(subject.prospect.starts_with("sha256:"), "{path}");
+        assert_ne!(subject.prospect, other.prospect, "{path}");
+        assert!(!content(&subject).0.contains("p-1"), "{path}");
+    }
+}
+
+#[test]
+fn every_wrong_path_is_reported_with_its_reason() {
+    let paths = [
+        "$.context.email",
+        "email",
+        "$.email",
+        "$.contextual",
+        "$['x']",
+    ];
+    let error = Mask::new(&paths.map(str::to_owned)).unwrap_err();
+    let lines = error.0;
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    assert!(lines[0].starts_with("`email` is no JSON path: "));
+    assert_eq!(
+        lines[1],
+        "`$.email` would mask nothing: a path begins with `$.context`, `$.draft` or `$..`"
+    );
+}
