@@ -63,6 +63,11 @@ impl Context {
         .and_then(channel_named)
     }
 
+    /// The object itself.
+    pub fn as_json(&self) -> &Value {
+        &self.object
+    }
+
     /// One line without spaces, non-ASCII kept.
     pub fn to_compact(&self) -> String {
         self.object.to_string()

@@ -1,18 +1,24 @@
 //! Rule 1: a disqualifier forbids all outreach.
 
+use std::collections::BTreeSet;
+
 use super::words::{Answer, Entry, find_in_list};
 use super::{Evidence, Finding};
 use crate::context::{Context, Field, squash};
 
-/// Looks through the lists of disqualifiers, and for fields that are a known flag themselves.
-pub fn find(context: &Context) -> Finding {
-    Finding::any(context.fields().map(|field| find_in_field(&field)))
+/// Looks through the lists of disqualifiers, and for fields that are a known flag themselves:
+/// one of the rubric's, or of the operator's, which are squashed.
+pub fn find(context: &Context, more: &BTreeSet<String>) -> Finding {
+    Finding::any(context.fields().map(|field| find_in_field(&field, more)))
 }
 
-fn find_in_field(field: &Field<'_>) -> Finding {
+fn find_in_field(field: &Field<'_>, more: &BTreeSet<String>) -> Finding {
+    let is_known = |flag: &str| is_built_in(flag) || more.contains(flag);
     let name = squash(field.name);
     if matches!(name.as_str(), "disqualifier" | "disqualifiers") {
-        find_in_list(field, find_in_entry)
+        find_in_list(field, |entry, evidence| {
+            find_in_entry(entry, evidence, is_known)
+        })
     } else if is_known(&name) {
         match Answer::of(field.value) {
             Answer::Yes => Finding::Fired(vec![Evidence::of(field)]),
@@ -26,7 +32,7 @@ fn find_in_field(field: &Field<'_>) -> Finding {
 
 /// What a list holds is a disqualifier by its place, known or not: the rubric says "any", and the
 /// labelled data suppress on a flag that nobody knows. A key of an object has no such place.
-fn find_in_entry(entry: Entry<'_>, evidence: Evidence) -> Finding {
+fn find_in_entry(entry: Entry<'_>, evidence: Evidence, is_known: impl Fn(&str) -> bool) -> Finding {
     let fires = match entry {
         Entry::Listed(word) => is_known(&squash(word)) || !is_denied_or_open(word),
         Entry::Flagged(key) => is_known(&squash(key)),
@@ -41,7 +47,7 @@ fn find_in_entry(entry: Entry<'_>, evidence: Evidence) -> Finding {
 
 /// The rubric's four flags, and words that mean the same. Squashed.
 #[rustfmt::skip]
-fn is_known(flag: &str) -> bool {
+fn is_built_in(flag: &str) -> bool {
     matches!(
         flag,
         "antioffshore" | "nooffshore" | "nooffshoring" | "antioutsourcing" | "nooutsourcing"

@@ -1,42 +1,35 @@
-//! Rule 2: who opted out of the channel in use hears nothing on it.
+//! Rule 2: who opted out of one channel hears nothing on any.
 //!
-//! The rubric speaks of the channel in use alone, while the labelled data suppress on an opt-out of
-//! any other too. So the rule cannot tell there, and leaves it to who decides next.
+//! So the bundle's rubric says, and so the labelled data have it: they suppress an e-mail to who
+//! opted out of text messages.
 
 use serde_json::Value;
 
 use super::evidence::one_line;
 use super::words::{Answer, Entry, find_in_list};
 use super::{Evidence, Finding};
-use crate::channel::Channel;
 use crate::context::{Context, Field, channel_named, squash};
 
 /// What a field's name says about opt-outs.
 enum Subject {
     /// Its value says which channels.
     Channels,
-    /// Its value says yes or no, for these channels.
-    Flag(Reach),
-    /// Its value is a yes or no for all channels, or says which.
+    /// Its value says yes or no.
+    Flag,
+    /// Its value is a yes or no, or says which channels.
     FlagOrChannels,
     /// Its value is an object on one channel, where a field may be an opt-out.
-    About(Channel),
+    Channel,
     Other,
 }
 
-#[derive(Clone, Copy)]
-enum Reach {
-    All,
-    One(Channel),
-}
-
 /// Looks through lists of channels, flags such as `email_opt_out`, and requests of erasure.
-pub fn find(context: &Context, channel: Channel) -> Finding {
+pub fn find(context: &Context) -> Finding {
     Finding::any(context.fields().map(|field| match subject(field.name) {
-        Subject::Channels => find_in_channels(&field, channel),
-        Subject::Flag(reach) => find_in_flag(&field.path(), field.value, reach, channel),
-        Subject::FlagOrChannels => find_in_either(&field, channel),
-        Subject::About(about) => find_in_object(&field, about, channel),
+        Subject::Channels => find_in_channels(&field),
+        Subject::Flag => find_in_flag(&field.path(), field.value),
+        Subject::FlagOrChannels => find_in_either(&field),
+        Subject::Channel => find_in_object(&field),
         Subject::Other => Finding::NotFired,
     }))
 }
@@ -58,7 +51,7 @@ fn subject(name: &str) -> Subject {
         .or_else(|| name.strip_prefix("has"))
         .unwrap_or(&name);
     if is_erasure(name) {
-        return Subject::Flag(Reach::All);
+        return Subject::Flag;
     }
     for word in WORDS {
         let Some(rest) = name.strip_prefix(word).or_else(|| name.strip_suffix(word)) else {
@@ -66,15 +59,18 @@ fn subject(name: &str) -> Subject {
         };
         let rest = rest.strip_prefix("of").unwrap_or(rest);
         let rest = rest.strip_prefix("from").unwrap_or(rest);
-        return match (rest, reach(rest)) {
-            ("channel" | "channels", _) => Subject::Channels,
-            (_, Some(reach)) => Subject::Flag(reach),
-            ("", None) if word != "donot" => Subject::FlagOrChannels,
+        return match rest {
+            "channel" | "channels" => Subject::Channels,
+            rest if is_channel(rest) => Subject::Flag,
+            "" if word != "donot" => Subject::FlagOrChannels,
             // `opt_out_date`, `opt_out_reason` and the like.
             _ => Subject::Other,
         };
     }
-    channel_named(name).map_or(Subject::Other, Subject::About)
+    match channel_named(name) {
+        Some(_) => Subject::Channel,
+        None => Subject::Other,
+    }
 }
 
 /// A request under the GDPR that all data be erased: no channel is left.
@@ -87,60 +83,54 @@ fn is_erasure(name: &str) -> bool {
     )
 }
 
-fn reach(word: &str) -> Option<Reach> {
-    match squash(word).as_str() {
-        "all" | "allchannels" | "any" | "anychannel" | "every" | "everychannel" | "everything"
-        | "global" => Some(Reach::All),
-        word => channel_named(word).map(Reach::One),
-    }
+/// Whether a word names a channel, ours or not, or all of them.
+#[rustfmt::skip]
+fn is_channel(word: &str) -> bool {
+    let word = squash(word);
+    channel_named(&word).is_some()
+        || matches!(
+            word.as_str(),
+            "all" | "allchannels" | "any" | "anychannel" | "every" | "everychannel" | "everything"
+                | "global" | "phone" | "call" | "calls" | "phonecall" | "phonecalls" | "voice"
+                | "whatsapp" | "telegram" | "slack" | "post" | "postal" | "newsletter" | "marketing"
+        )
 }
 
-fn find_in_channels(field: &Field<'_>, channel: Channel) -> Finding {
+fn find_in_channels(field: &Field<'_>) -> Finding {
     find_in_list(field, |entry, evidence| {
-        let reach = match entry {
-            Entry::Listed("*") => Some(Reach::All),
-            Entry::Listed(word) | Entry::Flagged(word) => reach(word),
-            Entry::Unreadable => None,
+        let is_known = match entry {
+            Entry::Listed(word) => word == "*" || is_channel(word),
+            Entry::Flagged(word) => is_channel(word),
+            Entry::Unreadable => false,
         };
-        match reach {
-            Some(reach) => opted_out(reach, channel, evidence),
-            None => Finding::CannotTell(evidence),
+        if is_known {
+            Finding::Fired(vec![evidence])
+        } else {
+            Finding::CannotTell(evidence)
         }
     })
 }
 
-fn find_in_flag(path: &str, value: &Value, reach: Reach, channel: Channel) -> Finding {
+fn find_in_flag(path: &str, value: &Value) -> Finding {
     match Answer::of(value) {
-        Answer::Yes => opted_out(reach, channel, Evidence::new(path, value)),
+        Answer::Yes => Finding::Fired(vec![Evidence::new(path, value)]),
         Answer::No => Finding::NotFired,
         Answer::Unclear => Finding::CannotTell(Evidence::new(path, value)),
     }
 }
 
-/// An opt-out that names no channel counts for all.
-fn find_in_either(field: &Field<'_>, channel: Channel) -> Finding {
+fn find_in_either(field: &Field<'_>) -> Finding {
     match Answer::of(field.value) {
-        Answer::Unclear => find_in_channels(field, channel),
-        _ => find_in_flag(&field.path(), field.value, Reach::All, channel),
+        Answer::Unclear => find_in_channels(field),
+        _ => find_in_flag(&field.path(), field.value),
     }
 }
 
-fn find_in_object(field: &Field<'_>, about: Channel, channel: Channel) -> Finding {
+fn find_in_object(field: &Field<'_>) -> Finding {
     let path = one_line(&field.path());
     let entries = field.value.as_object().into_iter().flatten();
     Finding::any(entries.map(|(name, value)| match subject(name) {
-        Subject::FlagOrChannels => {
-            let path = format!("{path}.{name}");
-            find_in_flag(&path, value, Reach::One(about), channel)
-        }
+        Subject::FlagOrChannels => find_in_flag(&format!("{path}.{name}"), value),
         _ => Finding::NotFired,
     }))
-}
-
-fn opted_out(reach: Reach, channel: Channel, evidence: Evidence) -> Finding {
-    match reach {
-        Reach::All => Finding::Fired(vec![evidence]),
-        Reach::One(one) if one == channel => Finding::Fired(vec![evidence]),
-        Reach::One(_) => Finding::CannotTell(evidence),
-    }
 }

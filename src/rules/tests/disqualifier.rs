@@ -161,3 +161,48 @@ fn one_readable_flag_is_enough() {
         ],
     );
 }
+
+#[test]
+fn an_operator_adds_flags_of_their_own() {
+    let mut book = Rulebook::default();
+    book.add_disqualifier("Works Council").unwrap();
+    book.add_disqualifier("former_client").unwrap();
+    for (context, with, without) in [
+        (
+            r#"{"works_council":true}"#,
+            "fired works_council",
+            "not fired",
+        ),
+        (
+            r#"{"disqualifiers":{"worksCouncil":"yes"}}"#,
+            "fired disqualifiers.worksCouncil",
+            "cannot tell disqualifiers.worksCouncil",
+        ),
+        // Without the operator's word, `former` denies.
+        (
+            r#"{"disqualifiers":["former client"]}"#,
+            "fired disqualifiers[0]",
+            "cannot tell disqualifiers[0]",
+        ),
+        (r#"{"works_council":false}"#, "not fired", "not fired"),
+        (
+            r#"{"disqualifiers":["anti_offshore"]}"#,
+            "fired disqualifiers[0]",
+            "fired disqualifiers[0]",
+        ),
+    ] {
+        let case = case(context);
+        assert_eq!(
+            show(&book.evaluate(Rule::Disqualifier, &case)),
+            with,
+            "{context}"
+        );
+        assert_eq!(
+            show(&evaluate(Rule::Disqualifier, &case)),
+            without,
+            "{context}"
+        );
+    }
+    let refused = book.add_disqualifier(" 17 ").unwrap_err().to_string();
+    assert_eq!(refused, "`17` is no name: it needs a word of letters");
+}

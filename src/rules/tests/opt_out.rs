@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn an_opt_out_of_the_channel_in_use_fires() {
+fn an_opt_out_in_any_shape_fires() {
     check(
         Rule::OptOut,
         &[
@@ -11,7 +11,7 @@ fn an_opt_out_of_the_channel_in_use_fires() {
             ),
             (
                 r#"{"opt_out_channels":["sms","E-Mail"]}"#,
-                "fired opt_out_channels[1]",
+                "fired opt_out_channels[0]",
             ),
             (
                 r#"{"opt_out_channels":"SMS, mail"}"#,
@@ -117,7 +117,7 @@ fn no_opt_out_does_not_fire() {
                 "not fired",
             ),
             (
-                r#"{"email":"x@example.org","email_open_rate":1,"do_not_call":true}"#,
+                r#"{"email":"x@example.org","email_open_rate":1,"do_not_call":false}"#,
                 "not fired",
             ),
             (r#"{"email":{"opened":true}}"#, "not fired"),
@@ -126,18 +126,41 @@ fn no_opt_out_does_not_fire() {
 }
 
 #[test]
-fn an_opt_out_of_another_channel_or_in_unknown_words_cannot_be_told() {
+fn an_opt_out_of_one_channel_covers_every_channel() {
+    let contexts = [
+        (r#"{"opt_out_channels":["sms"]}"#, "opt_out_channels[0]"),
+        (r#"{"opt_out_email":true}"#, "opt_out_email"),
+        (
+            r#"{"channel":"sms","linkedin_opt_out":"yes"}"#,
+            "linkedin_opt_out",
+        ),
+        (r#"{"opt_out_channels":["phone"]}"#, "opt_out_channels[0]"),
+        (r#"{"do_not_call":true}"#, "do_not_call"),
+        (
+            r#"{"intended_channel":"email","sms":{"opt_out":true}}"#,
+            "sms.opt_out",
+        ),
+    ];
+    for (context, field) in contexts {
+        for channel in [
+            None,
+            Some(Channel::Email),
+            Some(Channel::Sms),
+            Some(Channel::Linkedin),
+        ] {
+            let mut case = case(context);
+            case.requested_channel = channel;
+            let found = show(&evaluate(Rule::OptOut, &case));
+            assert_eq!(found, format!("fired {field}"), "{channel:?}: {context}");
+        }
+    }
+}
+
+#[test]
+fn an_opt_out_in_unknown_words_cannot_be_told() {
     check(
         Rule::OptOut,
         &[
-            (
-                r#"{"opt_out_channels":["sms"]}"#,
-                "cannot tell opt_out_channels[0]",
-            ),
-            (
-                r#"{"channel":"sms","opt_out_email":true}"#,
-                "cannot tell opt_out_email",
-            ),
             (
                 r#"{"opt_out_channels":["pigeon"]}"#,
                 "cannot tell opt_out_channels[0]",
@@ -176,19 +199,5 @@ fn one_readable_opt_out_is_enough() {
                 "fired opt_out_channels[0]",
             ),
         ],
-    );
-}
-
-#[test]
-fn the_callers_channel_goes_before_the_contexts() {
-    let mut case = case(r#"{"channel":"sms","opt_out_channels":["email"]}"#);
-    assert_eq!(
-        show(&evaluate(Rule::OptOut, &case)),
-        "cannot tell opt_out_channels[0]"
-    );
-    case.requested_channel = Some(Channel::Email);
-    assert_eq!(
-        show(&evaluate(Rule::OptOut, &case)),
-        "fired opt_out_channels[0]"
     );
 }

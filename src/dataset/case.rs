@@ -37,10 +37,6 @@ impl Case {
             hash.update((text.len() as u64).to_le_bytes());
             hash.update(text.as_bytes());
         }
-        let digest = hash.finalize();
-        digest[..16]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        const_hex::encode(&hash.finalize()[..16])
     }
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::super::case::Case;
+use super::case::Case;
 use crate::verdict::Label;
 
 #[derive(Deserialize)]

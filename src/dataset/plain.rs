@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::super::case::Case;
+use super::case::Case;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,5 +1,6 @@
 //! Labelled cases from JSONL files, in the two formats that are recognised line by line.
 
+pub mod case;
 mod pair;
 mod plain;
 #[cfg(test)]
@@ -13,8 +14,8 @@ use std::path::{Path, PathBuf};
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use super::case::Case;
 use crate::context::Context;
+use case::Case;
 
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {

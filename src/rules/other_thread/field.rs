@@ -1,0 +1,93 @@
+//! What the name of a context's field says of threads.
+
+pub enum Kind {
+    /// That there was a leak.
+    Leak,
+    /// What leaked.
+    Leaked,
+    Threads,
+    Thread,
+    History,
+    Signals,
+    Other,
+}
+
+impl Kind {
+    #[rustfmt::skip]
+    pub fn of(name: &str) -> Kind {
+        match name {
+            "leakedthread" | "leakedthreadid" | "leakedfromthread" | "leakthread" | "leaksthread"
+            | "crossthreadleak" | "crossthreadleakdetected" | "threadleak" | "threadleakdetected"
+            | "leakdetected" | "hasleak" => Kind::Leak,
+            "leakedcontent" | "leakedtext" | "leakedquote" | "leakedsignal" | "leakedsignals"
+            | "leakedthreadcontent" => Kind::Leaked,
+            "activethreads" | "threads" | "otherthreads" | "openthreads" | "otheractivethreads"
+            | "parallelthreads" | "relatedthreads" => Kind::Threads,
+            "threadhistory" | "conversationhistory" | "messagehistory" => Kind::History,
+            "availablesignals" => Kind::Signals,
+            "threadid" => Kind::Other,
+            name if name.starts_with("thread") => Kind::Thread,
+            _ => Kind::Other,
+        }
+    }
+}
+
+/// A field that names other threads.
+#[rustfmt::skip]
+pub fn is_pointer(name: &str) -> bool {
+    matches!(
+        name,
+        "otheractivethread" | "otherthread" | "otherthreads" | "otheractivethreads"
+            | "parallelthread" | "parallelthreads" | "relatedthread" | "secondthread"
+    )
+}
+
+/// `ceo_thread_content`, `cross_thread_note`: content of a thread that is not the recipient's.
+pub fn is_content_of_thread(name: &str) -> bool {
+    let content = [
+        "content", "note", "notes", "message", "messages", "summary", "signal", "signals",
+    ];
+    name.contains("thread") && content.iter().any(|end| name.ends_with(end))
+}
+
+/// A name that says that its text is not for all.
+pub fn is_private(name: &str) -> bool {
+    #[rustfmt::skip]
+    const WORDS: [&str; 14] = [
+        "thread", "note", "private", "personal", "sensitive", "confidential", "internal", "board",
+        "secret", "crisis", "intel", "intent", "message", "leak",
+    ];
+    WORDS.iter().any(|word| name.contains(word))
+}
+
+/// Fields that speak of the recipient, of the company as all know it, or of the task.
+pub fn is_of_own(name: &str) -> bool {
+    #[rustfmt::skip]
+    const STARTS: [&str; 33] = [
+        "threadid", "disqualif", "optout", "ownthread", "ownhistory", "ownmessage", "recipient",
+        "prospect", "company", "industry", "city", "location", "country", "funding", "bench",
+        "engineername", "engineerskill", "proposedengineer", "skills", "peer", "localpeers",
+        "intended", "channel", "today", "date", "previousmessage", "public", "openrole", "job",
+        "techstack", "headcount", "regulat", "escalation",
+    ];
+    const ENDS: [&str; 6] = ["risk", "severity", "level", "date", "url", "source"];
+    let starts = STARTS.iter().any(|start| name.starts_with(start));
+    starts || ENDS.iter().any(|end| name.ends_with(end))
+}
+
+/// The rank or body that a field's name speaks of.
+pub fn role_in(name: &str) -> Option<&str> {
+    let mut parts = name.split(|c: char| !c.is_alphanumeric());
+    parts.find(|part| is_role(&part.to_ascii_lowercase()))
+}
+
+#[rustfmt::skip]
+pub fn is_role(word: &str) -> bool {
+    matches!(
+        word,
+        "ceo" | "cfo" | "cto" | "coo" | "cio" | "cmo" | "cpo" | "cro" | "chro" | "ciso" | "founder"
+            | "cofounder" | "board" | "chair" | "chairman" | "president" | "owner" | "investor"
+            | "investors" | "hr" | "legal" | "procurement" | "finance" | "director" | "vp" | "head"
+            | "manager" | "partner" | "leadership"
+    )
+}

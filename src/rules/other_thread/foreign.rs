@@ -1,0 +1,280 @@
+//! What the context holds of other threads than the draft's own.
+
+use serde_json::{Map, Value};
+
+use super::field::{Kind, is_content_of_thread, is_of_own, is_pointer, is_private, role_in};
+use crate::context::{Context, Field, squash};
+use crate::rules::evidence::one_line;
+use crate::rules::words::Answer;
+use crate::rules::{Evidence, Finding};
+
+/// A text that the draft's recipient has not seen.
+pub struct Foreign<'a> {
+    pub path: String,
+    pub text: &'a str,
+    /// Whether the context says so, or a field only stands beside another thread.
+    pub is_sure: bool,
+}
+
+impl Foreign<'_> {
+    pub fn evidence(&self) -> Evidence {
+        Evidence::of_word(&self.path, self.text)
+    }
+}
+
+/// The context's texts, parted by whose they are.
+#[derive(Default)]
+pub struct Threads<'a> {
+    pub foreign: Vec<Foreign<'a>>,
+    /// The recipient's own thread, and all that is of no thread.
+    pub own: Vec<&'a str>,
+    /// The people of the other threads, as `ceo` or `Amina Kassahun`.
+    pub people: Vec<&'a str>,
+    /// Fields that tell that something leaked.
+    pub leaks: Vec<Finding>,
+    /// Whether there was more than is looked at.
+    pub has_more: bool,
+}
+
+/// Foreign texts that are looked at.
+const MAX_FOREIGN: usize = 64;
+/// Of the context's other texts, in bytes.
+const MAX_OWN_BYTES: usize = 1 << 16;
+const MAX_PEOPLE: usize = 32;
+
+struct Reader<'a> {
+    threads: Threads<'a>,
+    own_thread: Option<&'a str>,
+    recipient: String,
+    /// Whether another thread is known to exist.
+    has_other: bool,
+    own_bytes: usize,
+}
+
+impl<'a> Threads<'a> {
+    pub fn of(context: &'a Context) -> Self {
+        let text = |path| context.get(path).and_then(Value::as_str);
+        let own_thread = text("thread_id").filter(|id| !id.trim().is_empty());
+        let mut reader = Reader {
+            threads: Threads::default(),
+            own_thread,
+            recipient: squash(text("recipient_role").unwrap_or_default()),
+            has_other: false,
+            own_bytes: 0,
+        };
+        let fields: Vec<Field<'a>> = context.fields().collect();
+        for field in &fields {
+            if is_pointer(&squash(field.name)) {
+                reader.point(field.value);
+            }
+        }
+        for field in &fields {
+            reader.read(field);
+        }
+        reader.threads
+    }
+}
+
+impl<'a> Reader<'a> {
+    /// `other_active_thread: "thread_p019_ceo"`.
+    fn point(&mut self, value: &'a Value) {
+        match value {
+            Value::String(id) if !id.trim().is_empty() && Some(id.as_str()) != self.own_thread => {
+                self.has_other = true;
+                self.person(id);
+            }
+            Value::Array(ids) => ids.iter().for_each(|id| self.point(id)),
+            _ => {}
+        }
+    }
+
+    fn read(&mut self, field: &Field<'a>) {
+        let name = squash(field.name);
+        let path = || one_line(&field.path());
+        match Kind::of(&name) {
+            Kind::Leak => self.leak(field),
+            Kind::Leaked => self.foreign(path(), field.value, true),
+            Kind::Threads => self.collection(&path(), field.value),
+            Kind::History => self.history(&path(), field.value),
+            Kind::Signals => {}
+            Kind::Thread if field.value.is_object() || field.value.is_array() => {
+                self.thread(Some(field.name), path(), field.value);
+            }
+            Kind::Thread | Kind::Other => {
+                let role = role_in(field.name);
+                let is_own = role
+                    .is_some_and(|role| self.recipient.contains(&role.to_ascii_lowercase()))
+                    || is_of_own(&name);
+                if is_own || !(self.has_other || is_content_of_thread(&name)) {
+                    self.own(field.value);
+                } else {
+                    if let Some(role) = role {
+                        self.person(role);
+                    }
+                    self.foreign(path(), field.value, is_private(&name));
+                }
+            }
+        }
+    }
+
+    /// `leaked_thread: "thread_9"`, `cross_thread_leak: true`.
+    fn leak(&mut self, field: &Field<'a>) {
+        let finding = match (field.value.as_str(), Answer::of(field.value)) {
+            (_, Answer::No) => Finding::NotFired,
+            (_, Answer::Yes) => Finding::Fired(vec![Evidence::of(field)]),
+            (Some(thread), Answer::Unclear) if Some(thread) == self.own_thread => Finding::NotFired,
+            (Some(_), Answer::Unclear) if squash(field.name).contains("thread") => {
+                Finding::Fired(vec![Evidence::of(field)])
+            }
+            _ => Finding::CannotTell(Evidence::of(field)),
+        };
+        self.threads.leaks.push(finding);
+    }
+
+    /// `active_threads: [{thread_id, last_message}]`, or an object by thread.
+    fn collection(&mut self, path: &str, value: &'a Value) {
+        match value {
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.thread(None, format!("{path}[{index}]"), item);
+                }
+            }
+            Value::Object(threads) => {
+                for (id, thread) in threads {
+                    self.thread(Some(id), one_line(&format!("{path}.{id}")), thread);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// One thread, whose id is its key or one of its fields.
+    fn thread(&mut self, key: Option<&'a str>, path: String, value: &'a Value) {
+        let field = |names: &[&str]| {
+            let mut fields = value.as_object()?.iter();
+            fields.find_map(|(key, value)| names.contains(&key.as_str()).then(|| value.as_str())?)
+        };
+        let id = field(&["thread_id", "id", "thread"]).or(key);
+        let Some(own_thread) = self.own_thread else {
+            // Which of them is the recipient's is not said.
+            return self.own(value);
+        };
+        let role = field(&["recipient_role", "recipient", "role", "with", "participant"]);
+        match id {
+            Some(id) if id == own_thread => self.own(value),
+            Some(id) => {
+                self.person(id);
+                role.into_iter().for_each(|role| self.person(role));
+                let name = field(&["recipient_name", "name"]);
+                name.into_iter().for_each(|name| self.person(name));
+                self.foreign(path, value, true);
+            }
+            None if role.is_some_and(|role| squash(role) == self.recipient) => self.own(value),
+            None => self.foreign(path, value, false),
+        }
+    }
+
+    /// The own thread, where others than the recipient may have written.
+    fn history(&mut self, path: &str, value: &'a Value) {
+        let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
+        for (index, item) in items.iter().enumerate() {
+            let sender = item.get("sender").and_then(Value::as_str);
+            match sender.map(squash) {
+                Some(sender) if self.is_other_person(&sender) => {
+                    self.foreign(format!("{path}[{index}]"), item, false);
+                }
+                _ => self.own(item),
+            }
+        }
+        if !value.is_array() {
+            self.own(value);
+        }
+    }
+
+    fn is_other_person(&self, sender: &str) -> bool {
+        let us = matches!(
+            sender,
+            "agent" | "us" | "me" | "sales" | "tenacious" | "assistant"
+        );
+        let recipient = !self.recipient.is_empty() && sender.starts_with(&self.recipient)
+            || self.recipient.starts_with(sender)
+            || matches!(
+                sender,
+                "prospect" | "recipient" | "customer" | "client" | "lead"
+            );
+        !us && !recipient
+    }
+
+    /// All texts of a value.
+    fn foreign(&mut self, path: String, value: &'a Value, is_sure: bool) {
+        match value {
+            Value::String(text) => {
+                if self.threads.foreign.len() >= MAX_FOREIGN {
+                    self.threads.has_more = true;
+                    return;
+                }
+                self.threads.foreign.push(Foreign {
+                    path,
+                    text,
+                    is_sure,
+                });
+            }
+            Value::Array(items) => {
+                for item in items {
+                    self.foreign(path.clone(), item, is_sure);
+                }
+            }
+            Value::Object(object) => {
+                for (_, value) in without_labels(object) {
+                    self.foreign(path.clone(), value, is_sure);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn own(&mut self, value: &'a Value) {
+        match value {
+            Value::String(text) if self.own_bytes + text.len() <= MAX_OWN_BYTES => {
+                self.own_bytes += text.len();
+                self.threads.own.push(text);
+            }
+            Value::String(_) => self.threads.has_more = true,
+            Value::Array(items) => items.iter().for_each(|item| self.own(item)),
+            Value::Object(object) => object.values().for_each(|value| self.own(value)),
+            _ => {}
+        }
+    }
+
+    fn person(&mut self, text: &'a str) {
+        let is_recipient = squash(text) == self.recipient;
+        if !is_recipient && text.len() < 80 && self.threads.people.len() < MAX_PEOPLE {
+            self.threads.people.push(text);
+        }
+    }
+}
+
+/// Who, when and where are no content.
+fn without_labels(object: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value)> {
+    object.iter().filter(|(key, _)| {
+        !matches!(
+            squash(key).as_str(),
+            "threadid"
+                | "id"
+                | "thread"
+                | "recipientrole"
+                | "recipientname"
+                | "recipient"
+                | "role"
+                | "name"
+                | "sender"
+                | "with"
+                | "participant"
+                | "channel"
+                | "date"
+                | "status"
+                | "timestamp"
+                | "sentat"
+        )
+    })
+}

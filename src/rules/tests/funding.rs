@@ -1,0 +1,218 @@
+use serde_json::json;
+
+use super::*;
+
+const LOW: &str = r#"{"company":"Kestrel Freight Ltd","funding_stage":"series_a",
+    "funding_amount_usd":5000000,"funding_confidence":"low"}"#;
+
+#[test]
+fn a_sum_or_a_round_that_is_stated_fires() {
+    let sums = [
+        "$5M",
+        "$5m",
+        "$ 5 million",
+        "5 million dollars",
+        "five million dollars",
+        "US$5M",
+        "USD 5m",
+        "USD 750,000",
+        "750,000 USD",
+        "EUR5m",
+        "€5.000.000",
+        "€4,5 Mio",
+        "£3.2M",
+        "$5,000,000",
+        "$ 800k",
+        "Rs 10 crore",
+        "Rs. 10 crore",
+        "₹10 crore",
+        "INR 50 lakh",
+        "₦900 million",
+        "CHF 2 million",
+        "a million euros",
+        "eighteen million kronor",
+    ];
+    for sum in sums {
+        for draft in [
+            format!("You raised {sum} in spring."),
+            format!("Congratulations on your {sum} Series A!"),
+            format!("With {sum} raised, Kestrel Freight can hire."),
+            format!("Your {sum} is the right moment to hire."),
+            format!("Kestrel has just closed {sum}. Shall we talk?"),
+        ] {
+            check_drafts(
+                Rule::UnconfirmedFunding,
+                LOW,
+                &[(&draft, "fired funding_confidence draft")],
+            );
+        }
+    }
+    check_all(
+        Rule::UnconfirmedFunding,
+        LOW,
+        "fired funding_confidence draft",
+        &[
+            "Your recent funding makes this a good time to hire.",
+            "Based on your recent funding, now is the time to hire.",
+            "We saw you raised money recently - let us help.",
+            "Congrats on the seven-figure round!",
+            "Congrats on closing the seed round, shall we talk?",
+            "Congratulations on Kestrel Freight's Series A.",
+            "Your Series A means that the roadmap can grow.",
+            "Since your latest round of funding, a lot has changed.",
+            "You’ve recently raised a seed round.",
+            "Five million in the bank changes what a founder can say yes to.",
+            "I see that Kestrel Freight Ltd secured $12M in Series A funding.",
+            "Congrats on the $5M you raised!",
+            "After raising $5M, you will need engineers.",
+            "As your Series\nA shows, investors believe in you.",
+            "If you need people, write to me. Your $5M raise will not wait.",
+            "Figures in the press vary. Still, you raised $9M, and that buys a team.",
+            "Your $5M raise suggests that you will hire.",
+        ],
+    );
+}
+
+#[test]
+fn what_is_hedged_does_not_fire() {
+    check_all(
+        Rule::UnconfirmedFunding,
+        LOW,
+        "not fired",
+        &[
+            "You reportedly raised $5M.",
+            "Signals suggest you may have raised around $5M in Series A funding.",
+            "Your $5M raise is unverified.",
+            "If you raised $5M, you may want to hire.",
+            "We could not confirm whether you raised $5M.",
+            "Word is that Kestrel Freight raised $5M.",
+            "Rumour has it that Kestrel closed $5M last month.",
+            "We have no verified funding data for your company.",
+            "When you close your Series A, we can help.",
+        ],
+    );
+    // A hedge elsewhere in the sentence, or beside it, may be meant for the sum.
+    check_all(
+        Rule::UnconfirmedFunding,
+        LOW,
+        "cannot tell draft",
+        &[
+            "You raised $5M, which we could not verify.",
+            "You raised $5M. I could not verify that figure.",
+            "I may be wrong about your stack, but you raised $5M.",
+            "Crunchbase lists your $5M round.",
+            "Did you close your Series A last month?",
+            "Was it your $5M raise that let you hire?",
+            "You raised roughly $5M.",
+            "Ahead of your Series A, we can help.",
+            "After the Series A, your roadmap has grown.",
+            "One of our clients raised $20M with our help, and you could too.",
+        ],
+    );
+}
+
+#[test]
+fn what_is_no_funding_does_not_fire() {
+    check_all(
+        Rule::UnconfirmedFunding,
+        LOW,
+        "not fired",
+        &[
+            "Hello, we have two engineers for you.",
+            "Our engineers cost you $45 an hour.",
+            "You pay $90,000 per year for one developer.",
+            "You could save $200,000 a year.",
+            "Your $2M budget is enough for two teams.",
+            "You process $50 million in payments each day.",
+            "Your 5 million users deserve a faster app.",
+            "You raised a good question about the funding form.",
+            "You raised concerns about financing our work.",
+            "You closed the ticket yesterday.",
+            "The point you raised is a good one.",
+            "After your first round of interviews, we can send more profiles.",
+            "Your round-the-clock support is great.",
+            "We help Series A companies to hire.",
+            "Your funding platform needs Rust engineers.",
+            "Congrats on the new round of hires!",
+            "Your 15 open roles are many.",
+            "I read your Series A pitch with pleasure.",
+        ],
+    );
+}
+
+#[test]
+fn a_sum_that_somebody_else_raised_cannot_be_told() {
+    check_all(
+        Rule::UnconfirmedFunding,
+        LOW,
+        "cannot tell draft",
+        &[
+            "The $5M raised by your customer Halden will show up as load on your APIs.",
+            "Teams that have raised $30M rarely wait.",
+            "Halden Stores raised $30M.",
+        ],
+    );
+}
+
+#[test]
+fn the_confidence_decides_whether_the_draft_is_read() {
+    let draft = "Congratulations on your $5M Series A!";
+    for (context, expected) in [
+        (
+            json!({"funding_confidence": "low"}),
+            "fired funding_confidence draft",
+        ),
+        (
+            json!({"funding_confidence": "Insufficient signal"}),
+            "fired funding_confidence draft",
+        ),
+        (
+            json!({"available_signals": {"funding_confidence": "LOW"}}),
+            "fired available_signals.funding_confidence draft",
+        ),
+        (
+            json!({"funding_confidence": "low", "available_signals": {"funding_confidence": "low"}}),
+            "fired funding_confidence draft",
+        ),
+        (json!({"funding_confidence": "medium"}), "not fired"),
+        (json!({"funding_confidence": "high"}), "not fired"),
+        (json!({}), "cannot tell funding_confidence"),
+        (
+            json!({"funding_confidence": null}),
+            "cannot tell funding_confidence",
+        ),
+        (
+            json!({"funding_confidence": "so-so"}),
+            "cannot tell funding_confidence",
+        ),
+        (
+            json!({"funding_confidence": 0.2}),
+            "cannot tell funding_confidence",
+        ),
+        (
+            json!({"funding_confidence": "high", "available_signals": {"funding_confidence": "low"}}),
+            "cannot tell available_signals.funding_confidence",
+        ),
+    ] {
+        let context = context.to_string();
+        check_drafts(Rule::UnconfirmedFunding, &context, &[(draft, expected)]);
+        check_drafts(
+            Rule::UnconfirmedFunding,
+            &context,
+            &[("Hello there.", "not fired")],
+        );
+    }
+}
+
+#[test]
+fn the_evidence_is_the_confidence_and_the_words_of_the_draft() {
+    let case = Case {
+        draft: "Hi Ines,\n\ncongrats on your $5M raise! Shall we talk?".to_owned(),
+        ..case(LOW)
+    };
+    assert_eq!(
+        judge(&case).rationale,
+        "The draft states funding as fact that is not confirmed: `funding_confidence` is `low` and \
+         `draft` is `your $5M raise`."
+    );
+}
