@@ -4,10 +4,10 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 PREFIX ?= /usr/local
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint docs bench train dist install clean
+.PHONY: help run build test lint docs bench train dist install clean drill-kill drill-disk drill-switch
 
 help: ## Show this list
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
 
 run: ## Bring the model, start the daemon, judge the examples, serve (ONCE=1 LISTEN=… CONTROL_LISTEN=…)
 	@scripts/run
@@ -25,8 +25,18 @@ lint: ## Check format, lints, dependencies, proto, scripts, docs
 docs: build ## Write docs/cli.md anew
 	@scripts/docs
 
-bench: build ## Measure the speed, beside llama.cpp's own benchmark (ROUNDS=3 LLAMA_BENCH=…)
+bench: build ## Measure the model's speed beside llama.cpp's own benchmark, and the rules and the log (ROUNDS=3 LLAMA_BENCH=…)
 	@scripts/bench
+	cargo bench --bench decisions -- $(ROUNDS)
+
+drill-kill: ## Kill the daemon and the log's writer under load, again and again (CYCLES=2000)
+	JUDGED_KILL_CYCLES=$(or $(CYCLES),2000) cargo test --release --test daemon_crash --test decision_log_crash -- --nocapture
+
+drill-disk: build ## Take the disk away from under the daemon in every way (as root)
+	@scripts/drill-disk
+
+drill-switch: build ## Drive each condition of the kill switch to its trip, restart, re-arm
+	@scripts/drill-switch
 
 train: build ## Train an adapter on the served base (DATA=… DEV=… OUT=target/adapter)
 	@scripts/train

@@ -29,7 +29,7 @@ stage() {
 }
 
 # start_daemon EXECUTABLE LOG [ARGUMENT…]: starts `judged serve` and waits until
-# it listens. Sets daemon, judge_addr and control_addr; the daemon is stopped
+# it listens, be it without a model. Sets daemon, judge_addr and control_addr; the daemon is stopped
 # when the script ends.
 start_daemon() {
     local executable=$1 addresses end=$((SECONDS + 30))
@@ -51,7 +51,11 @@ start_daemon() {
     [[ $addresses =~ judge_addr=([^ ]+)\ control_addr=([^ ]+) ]]
     judge_addr=${BASH_REMATCH[1]}
     control_addr=${BASH_REMATCH[2]}
-    "${executable}" status --addr "$control_addr" --wait >/dev/null || {
+}
+
+# await_model EXECUTABLE: until the daemon judges by its model.
+await_model() {
+    "$1" status --addr "$control_addr" --wait >/dev/null || {
         cat "$daemon_log" >&2
         die "the daemon cannot judge by the model"
     }

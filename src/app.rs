@@ -4,7 +4,7 @@ use std::fs::File;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -19,14 +19,16 @@ use tonic_health::server::HealthReporter;
 use crate::backend::llama::{AdapterFile, ContextConfig, Files, LlamaSource};
 use crate::backend::{OpenError, Source};
 use crate::config::Config;
+use crate::decision_log::{self, DecisionLog};
 use crate::engine::Engine;
-use crate::judge::Judge;
+use crate::judge::{Authority, Judge};
 use crate::models::{Bundle, FileState, Store, sha256_file};
 use crate::rpc::control::ControlRpc;
 use crate::rpc::judge::{JudgeRpc, note_arrival};
 use crate::rpc::proto::control_service_server::ControlServiceServer;
 use crate::rpc::proto::judge_service_server::JudgeServiceServer;
 use crate::rpc::{health, proto};
+use crate::spot_check::Suite;
 
 /// A daemon that listens and serves.
 pub struct App {
@@ -50,14 +52,36 @@ impl App {
     ) -> anyhow::Result<Self> {
         let state = hold_state_dir(&config.state_dir)?;
         let bundle = Arc::new(bundle);
+        let log = open_log(config).await?;
+        let authority =
+            Authority::load(log.clone(), config.policy.mode, config.kill_switch).await?;
         let engine = Engine::start(source, Arc::clone(&bundle), config.engine)
             .context("cannot start the engine's thread")?;
-        let judge = Arc::new(Judge::new(engine, config.policy.clone(), &bundle));
+        for looser in config.kill_switch.looser_than_the_card() {
+            tracing::warn!(
+                setting = looser,
+                "the kill switch trips later than the model card asks"
+            );
+        }
+        engine.set_adapter(!authority.standing().tripped);
+        let judge = Arc::new(Judge::new(
+            engine,
+            log,
+            authority,
+            config.policy.clone(),
+            &bundle,
+        ));
         let listener = listen(config.listen).await?;
         let control_listener = listen(config.control_listen).await?;
         let (judge_addr, control_addr) = (listener.local_addr()?, control_listener.local_addr()?);
         let (health, health_service) = tonic_health::server::health_reporter();
         health::begin(&health).await;
+        let watching = Arc::clone(&judge);
+        tokio::spawn(async move { watching.tell_of_adapter().await });
+        tokio::spawn(keep(Arc::downgrade(&judge)));
+        if config.spot_checks {
+            tokio::spawn(check_weekly(Arc::downgrade(&judge)));
+        }
         tokio::spawn(health::report(health.clone(), Arc::clone(&judge)));
 
         let judge_service = JudgeServiceServer::new(JudgeRpc::new(Arc::clone(&judge)))
@@ -130,6 +154,10 @@ impl App {
                 cut = true;
             }
         }
+        if let Err(error) = self.judge.authority().keep().await {
+            tracing::warn!(%error, "the kill switch's last evidence is lost");
+        }
+        self.judge.log().close().await;
         tracing::info!(in_time = drained.is_ok(), connections_cut = cut, "drained");
     }
 }
@@ -182,11 +210,12 @@ fn find(store: &Store, bundle: &Bundle) -> Result<Files, OpenError> {
         None => None,
         Some(adapter) => {
             let path = adapter.path.display();
-            let found = sha256_file(&adapter.path, &mut |_| {})
-                .map_err(|error| failed(format!("cannot read the adapter `{path}`: {error}")))?;
+            let found = sha256_file(&adapter.path, &mut |_| {}).map_err(|error| {
+                OpenError::Adapter(format!("cannot read the adapter `{path}`: {error}"))
+            })?;
             if found != adapter.sha256 {
                 let expected = &adapter.sha256;
-                return Err(failed(format!(
+                return Err(OpenError::Adapter(format!(
                     "the adapter `{path}` has sha256 `{found}`, not `{expected}`"
                 )));
             }
@@ -218,6 +247,58 @@ async fn listen(addr: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(addr)
         .await
         .with_context(|| format!("cannot listen on `{addr}`"))
+}
+
+/// Reads all of the log once, which takes a moment for each gigabyte.
+async fn open_log(config: &Config) -> anyhow::Result<DecisionLog> {
+    let path = config.state_dir.join(decision_log::FILE_NAME);
+    let settings = config.log;
+    let log = tokio::task::spawn_blocking(move || DecisionLog::open(&path, settings)).await?;
+    log.context("nothing can be decided without a record")
+}
+
+/// How much of the kill switch's evidence a crash may lose; a trip is kept before
+/// the first answer that tells of it.
+const KEEP_EVERY: Duration = Duration::from_secs(2);
+
+async fn keep(judge: Weak<Judge>) {
+    let mut beat = tokio::time::interval(KEEP_EVERY);
+    loop {
+        beat.tick().await;
+        let Some(judge) = judge.upgrade() else { return };
+        // What is wrong with the log is told by its health.
+        let _ = judge.authority().keep().await;
+    }
+}
+
+/// How often it is looked whether a spot check is due, which the first is as
+/// soon as the daemon has been up for so long.
+const LOOK_EVERY: Duration = Duration::from_secs(15 * 60);
+
+async fn check_weekly(judge: Weak<Judge>) {
+    let mut beat = tokio::time::interval(LOOK_EVERY);
+    beat.tick().await;
+    loop {
+        beat.tick().await;
+        let Some(judge) = judge.upgrade() else { return };
+        let Ok(schedule) = judge.spot_check_schedule().await else {
+            continue;
+        };
+        if !schedule.is_due() {
+            continue;
+        }
+        let outcome = match Suite::own() {
+            Ok(suite) => judge.spot_check(&suite, |_, _| {}).await,
+            Err(error) => return tracing::error!(%error, "the own suite cannot be read"),
+        };
+        match outcome {
+            Ok(checked) => tracing::info!(tripped = checked.tripped, "spot check"),
+            Err(error) if schedule.missed => {
+                tracing::error!(%error, "the weekly spot check was missed")
+            }
+            Err(error) => tracing::warn!(%error, "no spot check, though one is due"),
+        }
+    }
 }
 
 /// One daemon a state folder: two would write over each other.

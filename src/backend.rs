@@ -70,6 +70,10 @@ pub trait Backend {
 
     /// Empties all sequences.
     fn clear(&mut self);
+
+    /// Puts the model's adapter on, or takes it off. What the sequences hold was
+    /// computed otherwise: they must be emptied.
+    fn set_adapter(&mut self, on: bool) -> Result<(), DecodeError>;
 }
 
 /// Where a backend comes from. It lives on the engine thread's stack, since a
@@ -141,4 +145,7 @@ pub enum OpenError {
     Missing(String),
     #[error("{0}")]
     Failed(String),
+    /// The base would do, but not its adapter.
+    #[error("{0}")]
+    Adapter(String),
 }

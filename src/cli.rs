@@ -2,12 +2,18 @@
 
 mod completions;
 mod convert_adapter;
+mod decisions;
 mod doctor;
 mod eval;
 mod judge;
+mod kill_switch;
+mod mode;
 mod print;
 mod pull;
+mod record;
+mod report;
 mod serve;
+mod spot_check;
 mod status;
 
 use std::io::IsTerminal;
@@ -16,6 +22,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
+use crate::client::ClientError;
 use crate::exit_code::{self, ExitCode};
 
 /// Decides whether an AI-written sales e-mail may be sent.
@@ -67,6 +74,11 @@ enum Command {
     ConvertAdapter(convert_adapter::ConvertAdapterArgs),
     Doctor(doctor::DoctorArgs),
     Status(status::StatusArgs),
+    Decisions(decisions::DecisionsArgs),
+    Report(report::ReportArgs),
+    Mode(mode::ModeArgs),
+    KillSwitch(kill_switch::KillSwitchArgs),
+    SpotCheck(spot_check::SpotCheckArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -101,12 +113,21 @@ pub fn run() -> ExitCode {
         Command::ConvertAdapter(args) => convert_adapter::run(args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Decisions(args) => decisions::run(&args),
+        Command::Report(args) => report::run(&args),
+        Command::Mode(args) => mode::run(&args),
+        Command::KillSwitch(args) => kill_switch::run(&args),
+        Command::SpotCheck(args) => spot_check::run(&args),
         Command::Completions(args) => completions::run(&args),
     };
     outcome.unwrap_or_else(|error| {
         // Who reads no further wants no explanation either.
         if error.is::<print::ReaderGone>() {
             return ExitCode::ReaderGone;
+        }
+        if let Some(error) = error.downcast_ref::<ClientError>() {
+            print::error_chain(error);
+            return ExitCode::from(error);
         }
         print::say!("error: {error:#}");
         ExitCode::Failed
@@ -116,8 +137,8 @@ pub fn run() -> ExitCode {
 /// What is logged; a report is not to be torn by what its daemon has to say.
 fn filter(cli: &Cli, matches: &ArgMatches) -> String {
     let unasked = matches.value_source("log") == Some(ValueSource::DefaultValue);
-    match cli.command {
-        Command::Eval(_) if unasked => "warn".to_owned(),
+    match &cli.command {
+        Command::Eval(args) if unasked => args.log_filter().to_owned(),
         _ => cli.log.clone(),
     }
 }

@@ -15,10 +15,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::backend::llama::{MAX_SEQUENCES, available_threads};
+use crate::decision_log::{self, DEFAULT_PATHS, Mask, Retention};
 use crate::engine;
 use crate::judge::{Dispositions, Policy};
+use crate::kill_switch::Thresholds;
 use crate::models::Store;
-use crate::rules::Rule;
+use crate::rules::{Rule, Rulebook};
 use crate::verdict::{Disposition, Label, Mode};
 
 /// The settings as they are written: all of them optional, all of them here.
@@ -62,10 +64,23 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<ModeName>,
 
-    /// Rules that decide alone, before the model is asked; `none` for no rule.
+    /// Rules that decide alone, before the model is asked, of 1 to 6; `none`
+    /// for no rule.
     #[arg(long, value_name = "1,2,3", env = "JUDGED_HARD_RULES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hard_rules: Option<String>,
+
+    /// Flags that disqualify a prospect (rule 1), beside `anti_offshore`,
+    /// `local_only`, `do_not_contact` and `competitor`.
+    #[arg(long, value_name = "FLAG,…", env = "JUDGED_DISQUALIFIERS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disqualifiers: Option<String>,
+
+    /// Names that stand for no real peer (rule 6), beside those of
+    /// `models/placeholder-peers.txt`, and written as there.
+    #[arg(long, value_name = "NAME,…", env = "JUDGED_PLACEHOLDER_PEERS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub placeholder_peers: Option<String>,
 
     /// What each label means, where it is not the default, such as
     /// `PENALISE=DISPATCH,ESCALATE=DO_NOT_SEND`.
@@ -115,6 +130,40 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drain_timeout: Option<f64>,
 
+    /// What trips the kill switch, where it is not as the model card says, such as
+    /// `false_positive_share=0.1,probe_minimum=10`; docs/kill-switch.md tells them all.
+    #[arg(long, value_name = "NAME=NUMBER,…", env = "JUDGED_KILL_SWITCH")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kill_switch: Option<String>,
+
+    /// Ask the model labelled cases once a week, and hold the result against the
+    /// kill switch.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", env = "JUDGED_SPOT_CHECKS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spot_checks: Option<bool>,
+
+    /// How long a request id stands for one decision.
+    #[arg(long, value_name = "SECONDS", env = "JUDGED_REQUEST_WINDOW")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_window: Option<f64>,
+
+    /// What the decision log does not keep: JSON paths (RFC 9535) into
+    /// `{"context": …, "draft": …}`, with `;` between them. Empty masks nothing.
+    #[arg(long, value_name = "PATH;PATH;…", env = "JUDGED_MASK")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mask: Option<String>,
+
+    /// Recorded decisions that are older are deleted; 0 keeps them all.
+    #[arg(long, value_name = "DAYS", env = "JUDGED_RETENTION_DAYS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention_days: Option<u32>,
+
+    /// Above this size of the decision log the oldest decisions are deleted; 0
+    /// means no limit.
+    #[arg(long, value_name = "MIB", env = "JUDGED_RETENTION_MIB")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention_mib: Option<u32>,
+
     /// The largest message that is read, in bytes.
     #[arg(long, value_name = "BYTES", env = "JUDGED_MAX_MESSAGE_BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -148,6 +197,9 @@ pub struct Config {
     pub model_dir: PathBuf,
     pub state_dir: PathBuf,
     pub policy: Policy,
+    pub log: decision_log::Config,
+    pub kill_switch: Thresholds,
+    pub spot_checks: bool,
     pub engine: engine::Config,
     pub threads: u32,
     pub drain_timeout: Duration,
@@ -210,6 +262,8 @@ impl Settings {
             state_dir: default_state_dir(),
             mode: Some(ModeName::Enforce),
             hard_rules: Some("1,2,3".to_owned()),
+            disqualifiers: Some(String::new()),
+            placeholder_peers: Some(String::new()),
             dispositions: Some(String::new()),
             rules_pass: Some(Disposition::HoldForReview.as_str().to_owned()),
             threads: Some(0),
@@ -219,6 +273,12 @@ impl Settings {
             max_deadline: Some(120.0),
             stuck_after: Some(60.0),
             drain_timeout: Some(20.0),
+            kill_switch: Some(String::new()),
+            spot_checks: Some(true),
+            request_window: Some(86_400.0),
+            mask: Some(DEFAULT_PATHS.join(";")),
+            retention_days: Some(400),
+            retention_mib: Some(0),
             max_message_bytes: Some(1 << 20),
             max_streams: Some(256),
             keepalive: Some(30.0),
@@ -295,6 +355,7 @@ impl Checks<'_> {
             Some(ModeName::RulesOnly) | None => Mode::RulesOnly,
         };
         let hard_rules = self.hard_rules(settings.hard_rules.as_deref());
+        let rulebook = self.rulebook(&settings);
         let dispositions = self.dispositions(settings.dispositions.as_deref());
         let rules_pass = settings.rules_pass.unwrap_or_default();
         let rules_pass = self.disposition("rules_pass", &rules_pass);
@@ -306,6 +367,11 @@ impl Checks<'_> {
         let stuck_after = self.seconds("stuck_after", settings.stuck_after, 0.1);
         let drain_timeout = self.seconds("drain_timeout", settings.drain_timeout, 0.0);
         let keepalive = self.seconds("keepalive", settings.keepalive, 1.0);
+        let kill_switch = self.kill_switch(settings.kill_switch.as_deref());
+        let request_window = self.seconds("request_window", settings.request_window, 1.0);
+        let mask = self.mask(settings.mask.as_deref());
+        let retention_days = self.within("retention_days", settings.retention_days, 0, MOST_DAYS);
+        let retention_mib = self.within("retention_mib", settings.retention_mib, 0, u32::MAX);
         let max_message_bytes = self.within(
             "max_message_bytes",
             settings.max_message_bytes,
@@ -324,12 +390,24 @@ impl Checks<'_> {
             state_dir: self.given("state_dir", settings.state_dir)?,
             policy: Policy {
                 mode,
+                rulebook,
                 hard_rules,
                 dispositions,
                 rules_pass: rules_pass?,
                 max_deadline: max_deadline?,
                 recent_limit: RECENT_LIMIT,
-                recent_time: RECENT_TIME,
+                request_window: request_window?,
+                mask: mask?,
+            },
+            kill_switch: kill_switch?,
+            spot_checks: settings.spot_checks.unwrap_or(true),
+            log: decision_log::Config {
+                retention: Retention {
+                    max_age: some(retention_days?).map(|days| DAY * days),
+                    max_bytes: some(retention_mib?).map(|mib| u64::from(mib) << 20),
+                },
+                request_window: request_window?,
+                ..decision_log::Config::default()
             },
             engine: engine::Config {
                 slots: slots? as usize,
@@ -411,12 +489,13 @@ impl Checks<'_> {
         }
         let mut rules = Vec::new();
         for number in text.split(',').map(str::trim) {
-            let rule = Rule::ALL
-                .into_iter()
-                .find(|rule| rule.number().to_string() == number);
-            match rule {
+            let mut numbered = Rule::ALL.into_iter().filter(|rule| rule.number().is_some());
+            match numbered.find(|rule| rule.mark() == number) {
                 Some(rule) => rules.push(rule),
-                None => self.problem("hard_rules", format!("`{number}` is none of 1, 2, 3")),
+                None => {
+                    let problem = format!("`{number}` is none of 1, 2, 3, 4, 5, 6");
+                    self.problem("hard_rules", problem);
+                }
             }
         }
         rules.sort_unstable();
@@ -424,10 +503,24 @@ impl Checks<'_> {
         rules
     }
 
+    fn rulebook(&mut self, settings: &Settings) -> Rulebook {
+        let mut book = Rulebook::default();
+        for flag in words(settings.disqualifiers.as_deref()) {
+            if let Err(error) = book.add_disqualifier(flag) {
+                self.problem("disqualifiers", error);
+            }
+        }
+        for name in words(settings.placeholder_peers.as_deref()) {
+            if let Err(error) = book.add_placeholder_peer(name) {
+                self.problem("placeholder_peers", error);
+            }
+        }
+        book
+    }
+
     fn dispositions(&mut self, text: Option<&str>) -> Dispositions {
         let mut table = Dispositions::default();
-        let pairs = text.unwrap_or_default().split(',').map(str::trim);
-        for pair in pairs.filter(|pair| !pair.is_empty()) {
+        for pair in words(text) {
             let Some((label, disposition)) = pair.split_once('=') else {
                 self.problem("dispositions", format!("`{pair}` is not LABEL=DISPOSITION"));
                 continue;
@@ -440,6 +533,51 @@ impl Checks<'_> {
             }
         }
         table
+    }
+
+    /// The thresholds that are named, over the model card's.
+    fn kill_switch(&mut self, text: Option<&str>) -> Option<Thresholds> {
+        let mut named = Map::new();
+        let pairs = text.unwrap_or_default().split(',').map(str::trim);
+        for pair in pairs.filter(|pair| !pair.is_empty()) {
+            let value = pair.split_once('=').and_then(|(name, number)| {
+                let number = serde_json::from_str(number.trim()).ok()?;
+                Some((name.trim().to_owned(), Value::Number(number)))
+            });
+            match value {
+                Some((name, number)) => {
+                    named.insert(name, number);
+                }
+                None => self.problem("kill_switch", format!("`{pair}` is not NAME=NUMBER")),
+            }
+        }
+        match serde_json::from_value::<Thresholds>(Value::Object(named)) {
+            Ok(thresholds) => {
+                for problem in thresholds.problems() {
+                    self.problem("kill_switch", problem);
+                }
+                Some(thresholds)
+            }
+            Err(error) => {
+                self.problem("kill_switch", error);
+                None
+            }
+        }
+    }
+
+    fn mask(&mut self, text: Option<&str>) -> Option<Mask> {
+        let paths = text.unwrap_or_default().split(';').map(str::trim);
+        let paths: Vec<String> = paths
+            .filter(|path| !path.is_empty())
+            .map(str::to_owned)
+            .collect();
+        match Mask::new(&paths) {
+            Ok(mask) => Some(mask),
+            Err(error) => {
+                self.problem("mask", error);
+                None
+            }
+        }
     }
 
     fn disposition(&mut self, name: &str, text: &str) -> Option<Disposition> {
@@ -455,8 +593,21 @@ impl Checks<'_> {
 
 /// A week: longer than any sensible limit, short enough for every clock.
 const MOST_SECONDS: f64 = 604_800.0;
+/// A century.
+const MOST_DAYS: u32 = 36_500;
+const DAY: Duration = Duration::from_secs(86_400);
 const RECENT_LIMIT: u64 = 10_000;
-const RECENT_TIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Zero means no limit.
+fn some(number: u32) -> Option<u32> {
+    (number > 0).then_some(number)
+}
+
+/// What stands between commas.
+fn words(text: Option<&str>) -> impl Iterator<Item = &str> {
+    let words = text.unwrap_or_default().split(',').map(str::trim);
+    words.filter(|word| !word.is_empty())
+}
 
 fn read(path: &Path) -> Result<Settings, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {

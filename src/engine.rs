@@ -10,6 +10,7 @@ pub mod worker;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -63,8 +64,12 @@ pub enum State {
     Ready(Arc<Ready>),
     /// A decode takes longer than [`Config::stuck_after`].
     Stuck(Arc<Ready>),
+    /// The adapter is off: see [`Engine::set_adapter`].
+    Suspended(Arc<Ready>),
     /// It could not load, or died. Final.
     Failed(String),
+    /// The adapter could not be loaded. Final.
+    AdapterFailed(String),
 }
 
 /// What is known once the model is loaded.
@@ -84,14 +89,16 @@ impl State {
             State::Missing(reason) => Some(format!("the model is missing: {reason}")),
             State::Loading => Some("the model is still loading".to_owned()),
             State::Stuck(_) => Some("the engine is stuck in a decode".to_owned()),
+            State::Suspended(_) => Some("the kill switch has taken the adapter off".to_owned()),
             State::Failed(reason) => Some(format!("the engine failed: {reason}")),
+            State::AdapterFailed(reason) => Some(format!("the adapter cannot be loaded: {reason}")),
         }
     }
 
     pub fn ready(&self) -> Option<&Arc<Ready>> {
         match self {
-            State::Ready(ready) | State::Stuck(ready) => Some(ready),
-            State::Missing(_) | State::Loading | State::Failed(_) => None,
+            State::Ready(ready) | State::Stuck(ready) | State::Suspended(ready) => Some(ready),
+            State::Missing(_) | State::Loading | State::Failed(_) | State::AdapterFailed(_) => None,
         }
     }
 }
@@ -101,12 +108,22 @@ impl State {
 pub struct Engine {
     jobs: SyncSender<Job>,
     places: Arc<Semaphore>,
+    /// Whether it is wanted.
+    adapter: Arc<AtomicBool>,
     state: watch::Receiver<State>,
     meter: Arc<Meter>,
     config: Config,
 }
 
 impl Engine {
+    /// Puts the adapter on, or takes it off, between two decode calls; the last
+    /// wish counts. Without it nothing is answered: jobs under way end with
+    /// [`JobError::AdapterOff`](worker::JobError::AdapterOff), and all that the
+    /// cache holds is dropped.
+    pub fn set_adapter(&self, on: bool) {
+        self.adapter.store(on, Relaxed);
+    }
+
     /// Starts the thread, which loads the model and then serves.
     pub fn start(
         source: impl Source + 'static,
@@ -118,9 +135,11 @@ impl Engine {
         // Places bound the queue; the channel itself never fills up.
         let (jobs, inbox) = sync_channel(config.queue + config.slots + 1);
         let meter = Arc::new(Meter::default());
+        let adapter = Arc::new(AtomicBool::new(true));
         let engine = Self {
             jobs,
             places: Arc::new(Semaphore::new(config.queue)),
+            adapter: Arc::clone(&adapter),
             state,
             meter: Arc::clone(&meter),
             config,
@@ -129,6 +148,7 @@ impl Engine {
         let thread = Thread {
             bundle,
             config,
+            adapter,
             meter: Arc::clone(&meter),
             state: publish,
         };
@@ -202,6 +222,7 @@ pub enum SubmitError {
 struct Thread {
     bundle: Arc<Bundle>,
     config: Config,
+    adapter: Arc<AtomicBool>,
     meter: Arc<Meter>,
     state: Arc<watch::Sender<State>>,
 }
@@ -229,8 +250,12 @@ impl Thread {
                     }
                     continue;
                 }
-                Ok(Err(OpenError::Failed(reason))) => reason,
-                Err(panic) => format!("its thread panicked: {}", panic_text(panic.as_ref())),
+                Ok(Err(OpenError::Adapter(reason))) => State::AdapterFailed(reason),
+                Ok(Err(OpenError::Failed(reason))) => State::Failed(reason),
+                Err(panic) => {
+                    let text = panic_text(panic.as_ref());
+                    State::Failed(format!("its thread panicked: {text}"))
+                }
             };
             return self.fail(failure);
         }
@@ -243,14 +268,15 @@ impl Thread {
         started: Instant,
     ) {
         if let Err(reason) = self.try_serve(backend, inbox, started) {
-            self.fail(reason);
+            self.fail(State::Failed(reason));
         }
     }
 
-    fn fail(&self, reason: String) {
-        tracing::error!(reason, "the engine failed: rules decide");
+    fn fail(&self, state: State) {
+        let reason = state.trouble().unwrap_or_default();
+        tracing::error!(reason, "no model can serve: rules decide");
         self.meter.set_running(0);
-        self.state.send_replace(State::Failed(reason));
+        self.state.send_replace(state);
     }
 
     fn try_serve(
@@ -299,8 +325,15 @@ impl Thread {
             "the model is ready"
         );
         self.meter.beat();
-        self.state.send_replace(State::Ready(ready));
-        match worker.run(inbox) {
+        let publish = |on: bool| {
+            let ready = Arc::clone(&ready);
+            self.state.send_replace(match on {
+                true => State::Ready(ready),
+                false => State::Suspended(ready),
+            });
+        };
+        publish(self.adapter.load(Relaxed));
+        match worker.run(inbox, &self.adapter, &publish) {
             End::Closed => Ok(()),
             End::Broken(error) => Err(error.to_string()),
         }

@@ -23,6 +23,8 @@ pub enum ExitCode {
     LabelMet = 10,
     /// `judged eval --baseline`: the judge has become worse.
     Worse = 11,
+    /// `judged spot-check`: the kill switch tripped.
+    Tripped = 12,
     /// Who read stdout left before all was written.
     ReaderGone = 141,
 }
@@ -38,6 +40,7 @@ Exit codes:
    5  the daemon, or this machine, cannot judge by the model
   10  `judged judge --fail-on` met one of its labels
   11  `judged eval --baseline`: the judge has become worse
+  12  `judged spot-check` has tripped the kill switch
  141  who read stdout left before all was written, as `head` does";
 
 impl From<ExitCode> for process::ExitCode {

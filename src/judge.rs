@@ -1,32 +1,40 @@
 //! One request's way to its decision: idempotency, hard rules, prompt, engine,
-//! and the rules again where no model can serve.
+//! the rules again where no model can serve, and the decision log.
 
+mod ask;
+mod authority;
 mod policy;
 mod recent;
+mod spot_check;
 mod verdict;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::engine::worker::{Event, JobError, Scored};
-use crate::engine::{Engine, State, SubmitError};
+use crate::decision_log::{
+    DecisionLog, Finding, LogError, Origin, Outcome, Record, ShadowAnswer, Subject,
+};
+use crate::engine::worker::{Event, Scored};
+use crate::engine::{Engine, State};
+use crate::kill_switch;
 use crate::models::Bundle;
 use crate::prompt::PromptTooLong;
-use crate::rules::{self, RuleVerdict};
+use crate::rules::RuleVerdict;
 use crate::verdict::{
-    Case, DecidedBy, Decision, Disposition, Label, Mode, ModelRevision, RationaleMode, Scores,
-    Timings, Usage,
+    Case, DecidedBy, Decision, Disposition, Label, Mode, ModelRevision, RationaleMode, Timings,
+    Usage,
 };
 
+pub use self::authority::{Authority, AuthorityError, Standing};
 pub use self::policy::{Dispositions, Policy};
 pub use self::recent::ContentHash;
 use self::recent::{Claim, Recent};
-use self::verdict::Rest;
+pub use self::spot_check::{Checked, Schedule, SpotCheckError};
 pub use self::verdict::Verdict;
 
 /// One validated request.
@@ -45,11 +53,16 @@ pub struct Request {
 /// Decides requests. Shared by all connections.
 pub struct Judge {
     engine: Engine,
+    log: DecisionLog,
+    authority: Authority,
     policy: Policy,
     revision: ModelRevision,
     recent: Recent,
     /// Requests under way.
     open: TaskTracker,
+    started: SystemTime,
+    /// Held while a spot check runs.
+    checking: tokio::sync::Mutex<()>,
     draining: CancellationToken,
     counts: Counts,
 }
@@ -69,7 +82,7 @@ pub struct Tally {
     pub refused: u64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum JudgeError {
     #[error("the daemon is draining")]
     Draining,
@@ -81,16 +94,28 @@ pub enum JudgeError {
     PromptTooLong(#[from] PromptTooLong),
     #[error("request id `{0}` was used for another content")]
     RequestIdReused(String),
+    #[error("the decision cannot be recorded, so no verdict leaves: {0}")]
+    NotRecorded(LogError),
 }
 
 impl Judge {
-    pub fn new(engine: Engine, policy: Policy, bundle: &Bundle) -> Self {
+    pub fn new(
+        engine: Engine,
+        log: DecisionLog,
+        authority: Authority,
+        policy: Policy,
+        bundle: &Bundle,
+    ) -> Self {
         Self {
-            recent: Recent::new(policy.recent_limit, policy.recent_time),
+            recent: Recent::new(policy.recent_limit, policy.request_window),
             engine,
+            log,
+            authority,
             policy,
             revision: revision_of(bundle),
             open: TaskTracker::new(),
+            started: SystemTime::now(),
+            checking: tokio::sync::Mutex::default(),
             draining: CancellationToken::new(),
             counts: Counts::default(),
         }
@@ -98,6 +123,14 @@ impl Judge {
 
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    pub fn log(&self) -> &DecisionLog {
+        &self.log
     }
 
     pub fn policy(&self) -> &Policy {
@@ -123,9 +156,10 @@ impl Judge {
 
     /// Why the model does not decide although the mode asks for it.
     pub fn trouble(&self) -> Option<String> {
-        match self.policy.mode {
-            Mode::RulesOnly => None,
-            Mode::Enforce | Mode::Shadow => self.engine.state().trouble(),
+        let standing = self.authority.standing();
+        match standing.mode {
+            Mode::RulesOnly => standing.reason,
+            Mode::Enforce | Mode::Shadow => self.engine.state().trouble().or(standing.reason),
         }
     }
 
@@ -147,6 +181,67 @@ impl Judge {
     /// Requests under way.
     pub fn open_requests(&self) -> usize {
         self.open.len()
+    }
+
+    /// Keeps what a person found of a decision; whether that trips the kill switch.
+    pub async fn report(&self, outcome: Outcome) -> Result<bool, LogError> {
+        self.log.report(outcome.clone()).await?;
+        let decision = outcome.decision_id;
+        let tripped = self.note(match outcome.finding {
+            Finding::Incident { tier } => kill_switch::Event::Incident {
+                tier,
+                decision: Some(decision),
+                probe: None,
+            },
+            finding => kill_switch::Event::Reported {
+                decision,
+                false_positive: finding == Finding::FalsePositive,
+            },
+        });
+        self.authority.keep().await?;
+        Ok(tripped)
+    }
+
+    /// Tells the kill switch; whether that trips it.
+    pub fn note(&self, event: kill_switch::Event) -> bool {
+        let tripped = self.authority.note(event);
+        if tripped {
+            self.engine.set_adapter(false);
+        }
+        tripped
+    }
+
+    /// Tells the kill switch whether the adapter could be loaded, once that is known.
+    pub async fn tell_of_adapter(&self) {
+        let mut state = self.engine.watch();
+        let known = |state: &State| !matches!(state, State::Missing(_) | State::Loading);
+        let event = match state.wait_for(known).await.as_deref() {
+            Ok(State::AdapterFailed(reason)) => kill_switch::Event::AdapterFailed {
+                reason: reason.clone(),
+            },
+            Ok(State::Ready(_) | State::Stuck(_) | State::Suspended(_)) => {
+                kill_switch::Event::AdapterLoaded {
+                    revision: format!("{:?}", self.revision),
+                }
+            }
+            // The base failed, or nobody watches any more.
+            Ok(_) | Err(_) => return,
+        };
+        self.note(event);
+        // What is wrong with the log is told by its health.
+        let _ = self.authority.keep().await;
+    }
+
+    /// Ends a trip: the adapter is put on again.
+    pub async fn re_arm(
+        &self,
+        by: &str,
+        reason: &str,
+        via_shadow: bool,
+    ) -> Result<(), AuthorityError> {
+        self.authority.re_arm(by, reason, via_shadow).await?;
+        self.engine.set_adapter(!self.authority.standing().tripped);
+        Ok(())
     }
 
     /// Until what was accepted is finished.
@@ -172,17 +267,20 @@ impl Judge {
         let deadline = request.deadline.map_or(longest, |own| own.min(longest));
         let claim = self.claim(&request, deadline).await?;
         if let Some(decision) = claim.as_ref().and_then(Claim::decision) {
-            return Ok(Verdict::complete(decision, open));
+            return Ok(Verdict::new(self, decision, deadline, open));
         }
-        let mut verdict = self.judge(request, deadline).await?;
-        verdict.open = Some(open);
+        let (decision, rest) = self.judge(&request, deadline).await?;
+        let mut verdict = Verdict::new(self, decision, deadline, open);
         verdict.claim = claim;
+        verdict.unrecorded = Some(request);
+        verdict.rest = rest;
         if verdict.rest.is_none() {
-            verdict.record();
+            verdict.publish().await?;
         }
         Ok(verdict)
     }
 
+    /// The right to decide for the request's id; with it what was decided before, if it was.
     async fn claim(
         &self,
         request: &Request,
@@ -191,134 +289,73 @@ impl Judge {
         if request.id.is_empty() {
             return Ok(None);
         }
+        let reused = || JudgeError::RequestIdReused(request.id.clone());
         let claim = self.recent.claim(&request.id, request.content);
-        match tokio::time::timeout_at(deadline.into(), claim).await {
-            Err(_) => Err(JudgeError::DeadlineExceeded),
-            Ok(None) => Err(JudgeError::RequestIdReused(request.id.clone())),
-            Ok(claim) => Ok(claim),
+        let mut claim = within(deadline, claim).await?.ok_or_else(reused)?;
+        if claim.decision().is_none() {
+            let since = SystemTime::now() - self.policy.request_window;
+            let recorded = within(deadline, self.log.find_request(&request.id, since)).await?;
+            if let Some(recorded) = recorded.map_err(JudgeError::NotRecorded)? {
+                if recorded.content_hash != request.content {
+                    return Err(reused());
+                }
+                claim.set(&recorded.decision);
+            }
         }
+        Ok(Some(claim))
     }
 
     async fn judge(
-        self: &Arc<Self>,
-        request: Request,
-        deadline: Instant,
-    ) -> Result<Verdict, JudgeError> {
-        let mode = self.policy.mode;
-        if mode == Mode::Enforce {
-            let hard = rules::judge_by(&self.policy.hard_rules, &request.case);
-            if !hard.fired.is_empty() {
-                return Ok(self.by_rules(&request, hard, None));
-            }
-            return match self.ask_model(&request, deadline).await? {
-                Ok((scored, events)) => Ok(self.by_model(&request, deadline, &scored, events)),
-                Err(reason) => {
-                    let verdict = rules::judge(&request.case);
-                    Ok(self.by_rules(&request, verdict, Some(reason)))
-                }
-            };
-        }
-        let verdict = self.by_rules(&request, rules::judge(&request.case), None);
-        if mode == Mode::Shadow {
-            self.shadow(request, deadline, &verdict.decision);
-        }
-        Ok(verdict)
-    }
-
-    /// Asks the model for the label; the inner error says why it cannot answer.
-    async fn ask_model(
         &self,
         request: &Request,
         deadline: Instant,
-    ) -> Result<Result<(Scored, mpsc::Receiver<Event>), String>, JudgeError> {
-        let ready = match self.engine.state() {
-            State::Ready(ready) => ready,
-            other => return Ok(Err(other.trouble().unwrap_or_default())),
-        };
-        let case = request.case.clone();
-        let long = case.draft.len() > INLINE_BYTES;
-        let prompt = if long {
-            let render = tokio::task::spawn_blocking(move || ready.prompt.render(&case));
-            match render.await {
-                Ok(prompt) => prompt?,
-                Err(panic) => return Ok(Err(format!("the prompt was not rendered: {panic}"))),
+    ) -> Result<(Decision, Option<mpsc::Receiver<Event>>), JudgeError> {
+        if self.authority.standing().mode != Mode::Enforce {
+            return Ok((self.revert(request, None), None));
+        }
+        let hard = self
+            .policy
+            .rulebook
+            .judge_by(&self.policy.hard_rules, &request.case);
+        if !hard.fired.is_empty() {
+            return Ok((self.by_rules(request, hard, None), None));
+        }
+        Ok(match self.ask_model(request, deadline).await? {
+            Ok((scored, events)) => {
+                let rest = (request.rationale == RationaleMode::Sentence).then_some(events);
+                (self.by_model(request, &scored), rest)
             }
-        } else {
-            ready.prompt.render(&case)?
-        };
-        let submitted = self
-            .engine
-            .submit(prompt, request.rationale, request.arrived, deadline);
-        let mut events = match submitted {
-            Ok(events) => events,
-            Err(SubmitError::QueueFull) => return Err(JudgeError::QueueFull),
-            Err(SubmitError::Dead) => return Ok(Err(self.engine_trouble())),
-        };
-        match self.next_event(&mut events, deadline).await? {
-            Some(Event::Scored(scored)) => Ok(Ok((scored, events))),
-            Some(Event::Failed(JobError::DeadlineExceeded)) => Err(JudgeError::DeadlineExceeded),
-            Some(Event::Failed(error)) => Ok(Err(error.to_string())),
-            Some(Event::Answered(_)) | None => Ok(Err(self.engine_trouble())),
-        }
+            Err(reason) => (self.revert(request, Some(reason)), None),
+        })
     }
 
-    /// The job's next event; `None` if the engine cannot give one.
-    async fn next_event(
-        &self,
-        events: &mut mpsc::Receiver<Event>,
-        deadline: Instant,
-    ) -> Result<Option<Event>, JudgeError> {
-        let mut state = self.engine.watch();
-        tokio::select! {
-            biased;
-            event = events.recv() => Ok(event),
-            () = tokio::time::sleep_until(deadline.into()) => Err(JudgeError::DeadlineExceeded),
-            _ = state.wait_for(|state| !matches!(state, State::Ready(_))) => Ok(None),
-        }
+    /// To the rules alone, as they stand now.
+    fn revert(&self, request: &Request, reason: Option<String>) -> Decision {
+        let reason = self.authority.standing().reason.or(reason);
+        self.by_rules(request, self.policy.rulebook.judge(&request.case), reason)
     }
 
-    fn engine_trouble(&self) -> String {
-        let state = self.engine.state();
-        state
-            .trouble()
-            .unwrap_or_else(|| "the engine failed".to_owned())
-    }
-
-    fn by_model(
-        self: &Arc<Self>,
-        request: &Request,
-        deadline: Instant,
-        scored: &Scored,
-        events: mpsc::Receiver<Event>,
-    ) -> Verdict {
+    fn by_model(&self, request: &Request, scored: &Scored) -> Decision {
         let label = scored.scores.best();
-        let timings = Timings {
-            total: request.arrived.elapsed(),
-            ..scored.timings
-        };
-        let decision = Decision {
+        self.counts.by_model.fetch_add(1, Relaxed);
+        Decision {
             scores: Some(scored.scores),
             model: Some(self.revision.clone()),
             usage: scored.usage,
-            timings,
+            timings: Timings {
+                total: request.arrived.elapsed(),
+                ..scored.timings
+            },
             ..self.decision(label, DecidedBy::Model, self.policy.dispositions.of(label))
-        };
-        self.counts.by_model.fetch_add(1, Relaxed);
-        let rest = (request.rationale == RationaleMode::Sentence).then(|| Rest {
-            judge: Arc::clone(self),
-            events,
-            deadline,
-            arrived: request.arrived,
-        });
-        Verdict {
-            decision,
-            rest,
-            claim: None,
-            open: None,
         }
     }
 
-    fn by_rules(&self, request: &Request, verdict: RuleVerdict, reason: Option<String>) -> Verdict {
+    fn by_rules(
+        &self,
+        request: &Request,
+        verdict: RuleVerdict,
+        reason: Option<String>,
+    ) -> Decision {
         let disposition = match verdict.label {
             Label::Pass => self.policy.rules_pass,
             label => self.policy.dispositions.of(label),
@@ -328,7 +365,8 @@ impl Judge {
             RationaleMode::Sentence => verdict.rationale,
         };
         let fired = verdict.fired.iter().map(|rule| rule.name().to_owned());
-        let decision = Decision {
+        self.counts.by_rules.fetch_add(1, Relaxed);
+        Decision {
             rationale,
             degraded_reason: reason,
             rules: fired.collect(),
@@ -337,13 +375,6 @@ impl Judge {
                 ..Timings::default()
             },
             ..self.decision(verdict.label, DecidedBy::Rules, disposition)
-        };
-        self.counts.by_rules.fetch_add(1, Relaxed);
-        Verdict {
-            decision,
-            rest: None,
-            claim: None,
-            open: None,
         }
     }
 
@@ -355,7 +386,7 @@ impl Judge {
             scores: None,
             disposition,
             decided_by,
-            mode: self.policy.mode,
+            mode: self.authority.standing().mode,
             degraded_reason: None,
             rules: Vec::new(),
             model: None,
@@ -364,8 +395,42 @@ impl Judge {
         }
     }
 
-    /// Asks the model beside the rules and logs where they part. Never a
-    /// reason to fail: the rules have decided.
+    /// Records what is about to leave.
+    async fn record(
+        &self,
+        request: &Request,
+        decision: &Decision,
+        origin: Origin,
+        rationale_pending: bool,
+        deadline: Instant,
+    ) -> Result<(), JudgeError> {
+        if self.authority.standing().tripped {
+            // A crash after this answer must find the trip that it tells of.
+            let kept = within(deadline, self.authority.keep()).await?;
+            kept.map_err(JudgeError::NotRecorded)?;
+        }
+        let subject = Subject::of(&request.case, &self.policy.mask);
+        let prospect = subject.prospect.clone();
+        let record = Record {
+            decision: decision.clone(),
+            request_id: (!request.id.is_empty()).then(|| request.id.clone()),
+            content_hash: request.content,
+            received: SystemTime::now() - request.arrived.elapsed(),
+            origin,
+            rationale_pending,
+            subject,
+        };
+        let recorded = within(deadline, self.log.record(record)).await?;
+        recorded.map_err(JudgeError::NotRecorded)?;
+        if decision.decided_by == DecidedBy::Model && origin == Origin::Traffic {
+            let decision = decision.decision_id.clone();
+            self.note(kill_switch::Event::Judged { prospect, decision });
+        }
+        Ok(())
+    }
+
+    /// Asks the model beside the rules, and keeps its answer. Never a reason to
+    /// fail: the rules have decided.
     fn shadow(self: &Arc<Self>, request: Request, deadline: Instant, decision: &Decision) {
         let judge = Arc::clone(self);
         let (id, by_rules) = (decision.decision_id.clone(), decision.label);
@@ -374,28 +439,32 @@ impl Judge {
                 rationale: RationaleMode::None,
                 ..request
             };
-            match judge.ask_model(&request, deadline).await {
-                Ok(Ok((scored, _))) => {
-                    let Scores { legal_mass, .. } = scored.scores;
-                    let by_model = scored.scores.best();
-                    tracing::info!(
-                        decision_id = id,
-                        %by_rules,
-                        %by_model,
-                        legal_mass,
-                        agree = by_rules == by_model,
-                        "shadow"
-                    );
+            let scores = match judge.ask_model(&request, deadline).await {
+                Ok(Ok((scored, _))) => scored.scores,
+                Ok(Err(reason)) => {
+                    return tracing::warn!(decision_id = id, reason, "no shadow answer");
                 }
-                Ok(Err(reason)) => tracing::warn!(decision_id = id, reason, "no shadow answer"),
-                Err(error) => tracing::warn!(decision_id = id, %error, "no shadow answer"),
+                Err(error) => return tracing::warn!(decision_id = id, %error, "no shadow answer"),
+            };
+            let by_model = scores.best();
+            tracing::info!(decision_id = id, %by_rules, %by_model, "shadow");
+            let answer = ShadowAnswer {
+                label: by_model,
+                scores,
+                model: judge.revision.clone(),
+            };
+            if let Err(error) = judge.log.attach_shadow(&id, &answer).await {
+                tracing::warn!(decision_id = id, %error, "the shadow answer is not recorded");
             }
         });
     }
 }
 
-/// Drafts up to this size are tokenized at once, longer ones on a thread of their own.
-const INLINE_BYTES: usize = 16 * 1024;
+/// What comes before the deadline.
+async fn within<T>(deadline: Instant, future: impl Future<Output = T>) -> Result<T, JudgeError> {
+    let timely = tokio::time::timeout_at(deadline.into(), future).await;
+    timely.map_err(|_| JudgeError::DeadlineExceeded)
+}
 
 fn revision_of(bundle: &Bundle) -> ModelRevision {
     let adapter = bundle.adapter.as_ref();

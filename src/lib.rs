@@ -15,6 +15,14 @@ pub mod verdict;
 
 pub mod rules;
 
+pub mod decision_log;
+
+pub mod dataset;
+
+pub mod kill_switch;
+
+pub mod spot_check;
+
 pub mod gguf;
 
 pub mod base;

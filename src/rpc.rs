@@ -5,7 +5,9 @@ pub mod control;
 pub mod convert;
 pub mod health;
 pub mod judge;
+mod record;
 pub mod status;
+mod switch;
 
 /// The wire types, generated from `proto/`.
 #[expect(clippy::all, reason = "generated")]

@@ -98,7 +98,8 @@ pub enum RationaleMode {
 }
 
 /// What the caller is to do with the draft.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Disposition {
     Dispatch,
     HoldForReview,

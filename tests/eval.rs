@@ -456,12 +456,68 @@ fn without_an_address_a_daemon_of_its_own_is_measured() {
     assert_eq!(report["setup"]["mode"], "RULES_ONLY");
     assert_eq!(report["setup"]["model"], Value::Null);
     assert_eq!(report["run"]["decided_by_rules"], 8);
-    assert_eq!(counts(&report["overall"], "caught"), [1, 4]);
+    assert_eq!(counts(&report["overall"], "caught"), [2, 4]);
     assert_eq!(report["calibration"], Value::Null);
 
     let missing = shell.run(&["eval", MADE, "--decider", "model"]);
     assert_eq!(missing.code, 5, "{missing:?}");
     assert!(missing.stderr.contains("judged pull"), "{}", missing.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rules_alone_are_measured_without_a_model_and_only_where_they_decide_alone() {
+    let shell = Shell::new();
+    let rules = [MADE, "--decider", "rules"];
+    let measured = |ran: &Ran| {
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+        let report = report(ran);
+        assert_eq!(report["setup"]["decider"], "rules");
+        assert_eq!(report["setup"]["mode"], "RULES_ONLY");
+        assert_eq!(report["setup"]["model"], Value::Null);
+        assert_eq!(report["run"]["decided_by_rules"], 8);
+        ["caught", "false_positives", "exact"].map(|name| counts(&report["overall"], name))
+    };
+    let expected = [[2, 4], [0, 4], [5, 6]];
+    // A mode for the daemon as it is does not turn the rules into a model.
+    let own = shell.run_with(
+        &[&["eval"][..], &rules, &["--json"]].concat(),
+        &[("JUDGED_MODE", "enforce")],
+        "",
+    );
+    assert_eq!(measured(&own), expected);
+    let daemon = Setup::new().with(|config| config.policy.mode = Mode::RulesOnly);
+    assert_eq!(
+        measured(&eval(&daemon.start_unready().await, &shell, &rules)),
+        expected
+    );
+
+    let page = shell.run(&[&["eval"][..], &rules].concat());
+    let head = "8 of 8 cases judged by the rules alone";
+    assert!(page.stdout.contains(head), "{}", page.stdout);
+
+    let enforce = eval(&Setup::new().start().await, &shell, &rules);
+    assert_eq!((enforce.code, enforce.stdout.as_str()), (2, ""));
+    assert!(
+        enforce.stderr.contains("in mode ENFORCE"),
+        "{}",
+        enforce.stderr
+    );
+}
+
+#[test]
+fn the_operators_lists_are_measured_too() {
+    let shell = Shell::new();
+    let case = json!({"id": "a", "context": {"works_council": true}, "draft": "Hi.", "expected": "SUPPRESS"});
+    let cases = shell.file("cases.jsonl", &case.to_string());
+    let caught = |more: &[&str]| {
+        let asked = ["eval", &cases, "--decider", "rules", "--json"];
+        counts(
+            &report(&shell.run(&[&asked[..], more].concat()))["overall"],
+            "caught",
+        )
+    };
+    assert_eq!(caught(&[]), [0, 1]);
+    assert_eq!(caught(&["--disqualifiers", "works_council"]), [1, 1]);
 }
 
 #[test]

@@ -25,11 +25,12 @@ use judged::config::{Config, Settings};
 use judged::context::Context;
 use judged::convert::{Conversion, Precision};
 use judged::grammar::Grammar;
-use judged::judge::{Judge, Policy, Request};
+use judged::judge::{Authority, Judge, Policy, Request};
+use judged::kill_switch::Thresholds;
 use judged::models::Bundle;
 use judged::prompt::Prompt;
 use judged::rules::Rule;
-use judged::verdict::{Case, DecidedBy, Decision, Label, RationaleMode, Scores};
+use judged::verdict::{Case, DecidedBy, Decision, Label, Mode, RationaleMode, Scores};
 use support::peft_folder::{MODULES, PeftFolder};
 use support::real_daemon::{RealDaemon, bundle, examples, model_dir, with_base, with_daemon};
 use support::tiny_backend::{largest_difference, open, row};
@@ -100,11 +101,14 @@ fn the_model_cards_examples_get_well_formed_answers_and_read_only_what_is_new() 
 fn by_default_the_hard_rules_decide_the_first_two_examples() {
     with_daemon(async |daemon| {
         let policy = Policy {
-            hard_rules: Rule::ALL.to_vec(),
+            hard_rules: Rule::ALL[..3].to_vec(),
             ..daemon.app.judge().policy().clone()
         };
-        let engine = daemon.app.judge().engine().clone();
-        let judge = Arc::new(Judge::new(engine, policy, &daemon.bundle));
+        let shared = daemon.app.judge();
+        let (engine, log) = (shared.engine().clone(), shared.log().clone());
+        let authority = Authority::load(log.clone(), Mode::Enforce, Thresholds::default());
+        let authority = authority.await.unwrap();
+        let judge = Arc::new(Judge::new(engine, log, authority, policy, &daemon.bundle));
         let mut decided = Vec::new();
         for (_, question) in examples() {
             let request = Request {

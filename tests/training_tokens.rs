@@ -22,7 +22,7 @@ use std::sync::Arc;
 use judged::backend::llama::{Files, LlamaSource};
 use judged::backend::{Token, Tokenizer};
 use judged::context::Context;
-use judged::eval::dataset;
+use judged::dataset;
 use judged::models::ContextFormat;
 use judged::prompt::Prompt;
 use judged::verdict::Case;

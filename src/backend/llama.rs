@@ -70,18 +70,18 @@ impl Source for LlamaSource {
         let failed = |text: String| OpenError::Failed(text);
         let library = runtime::get().map_err(failed)?;
         let files = (self.find)()?;
-        let description_of_adapter = check_files(&files, self.context).map_err(failed)?;
+        let description_of_adapter = check_files(&files, self.context)?;
         let mut model = load(library, &files.base).map_err(failed)?;
-        let mut adapter = match &files.adapter {
+        let adapter = match &files.adapter {
             Some(file) => Some((
-                load_adapter(&mut model, &file.path).map_err(failed)?,
+                load_adapter(&mut model, &file.path).map_err(OpenError::Adapter)?,
                 file.scale,
             )),
             None => None,
         };
         let model = Arc::new(model);
         let tokenizer = Arc::new(LlamaTokenizer::new(Arc::clone(&model)).map_err(failed)?);
-        let mut context = {
+        let context = {
             // llama.cpp changes the model while it makes a context: one at a time.
             static MAKING: Mutex<()> = Mutex::new(());
             let _guard = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -89,11 +89,6 @@ impl Source for LlamaSource {
                 .new_context(library, self.context.params().map_err(failed)?)
                 .map_err(|error| failed(format!("no context: {error}")))?
         };
-        if let Some((adapter, scale)) = &mut adapter {
-            context
-                .lora_adapter_set(adapter, *scale)
-                .map_err(|error| failed(format!("the adapter was refused: {error}")))?;
-        }
         let description = Description {
             runtime: RUNTIME.to_owned(),
             cpu_variant: runtime::cpu_variant(),
@@ -102,7 +97,10 @@ impl Source for LlamaSource {
             adapter: description_of_adapter,
         };
         let sequences = self.context.sequences as usize;
-        let mut backend = Llama::new(context, sequences, tokenizer, description);
+        let mut backend = Llama::new(context, adapter, sequences, tokenizer, description);
+        backend
+            .set_adapter(true)
+            .map_err(|error| OpenError::Adapter(error.to_string()))?;
         serve(&mut backend);
         Ok(())
     }
@@ -136,14 +134,16 @@ impl ContextConfig {
 
 /// Reads the files in Rust, since llama.cpp aborts on some malformed ones;
 /// says what the adapter is.
-fn check_files(files: &Files, context: ContextConfig) -> Result<String, String> {
-    let header = gguf::read(&files.base).map_err(|error| error.to_string())?;
-    let info = base::check_base(&header).map_err(|error| error.to_string())?;
-    check_memory(&info, context)?;
+fn check_files(files: &Files, context: ContextConfig) -> Result<String, OpenError> {
+    let failed = |error: &dyn std::error::Error| OpenError::Failed(error.to_string());
+    let header = gguf::read(&files.base).map_err(|error| failed(&error))?;
+    let info = base::check_base(&header).map_err(|error| failed(&error))?;
+    check_memory(&info, context).map_err(OpenError::Failed)?;
     match &files.adapter {
         None => Ok("none".to_owned()),
         Some(file) => {
-            let info = adapter::check(&file.path, &header).map_err(|error| error.to_string())?;
+            let info = adapter::check(&file.path, &header)
+                .map_err(|error| OpenError::Adapter(error.to_string()))?;
             let ranks: Vec<String> = info.ranks.iter().map(u64::to_string).collect();
             Ok(format!(
                 "LoRA of rank {} on {} tensors, scale {}",

@@ -72,6 +72,7 @@ impl Source for ScriptedSource {
             tokenizer: Arc::new(ScriptedTokenizer::default()),
             sequences: BTreeMap::new(),
             rows: Vec::new(),
+            adapter: true,
         });
         Ok(())
     }
@@ -82,6 +83,7 @@ struct Scripted {
     tokenizer: Arc<ScriptedTokenizer>,
     sequences: BTreeMap<SequenceId, Vec<Token>>,
     rows: Vec<Option<Vec<f32>>>,
+    adapter: bool,
 }
 
 impl Scripted {
@@ -154,6 +156,10 @@ impl Backend for Scripted {
 
     fn decode(&mut self, spans: &[Span<'_>]) -> Result<(), DecodeError> {
         self.rows.clear();
+        if !self.adapter {
+            let reason = "decoded without its adapter".to_owned();
+            return Err(DecodeError::Runtime(reason));
+        }
         let tokens: usize = spans.iter().map(|span| span.tokens.len()).sum();
         let capacity = self.source.capacity;
         if tokens > capacity.batch {
@@ -226,6 +232,15 @@ impl Backend for Scripted {
     fn clear(&mut self) {
         self.sequences.clear();
         self.rows.clear();
+    }
+
+    fn set_adapter(&mut self, on: bool) -> Result<(), DecodeError> {
+        if !self.sequences.is_empty() {
+            let reason = "sequences were kept over a change of the adapter".to_owned();
+            return Err(DecodeError::Runtime(reason));
+        }
+        self.adapter = on;
+        Ok(())
     }
 }
 

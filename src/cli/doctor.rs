@@ -122,7 +122,12 @@ fn examine(args: &DoctorArgs) -> anyhow::Result<Findings> {
         (Ok(()), None) => findings
             .problems
             .push("the model was not opened".to_owned()),
-        (Err(OpenError::Missing(reason) | OpenError::Failed(reason)), _) => {
+        (
+            Err(
+                OpenError::Missing(reason) | OpenError::Failed(reason) | OpenError::Adapter(reason),
+            ),
+            _,
+        ) => {
             findings.problems.push(reason);
         }
     }

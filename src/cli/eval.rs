@@ -17,12 +17,15 @@ use self::meter::Meter;
 use self::select::Filter;
 use super::print;
 use crate::client::ClientError;
+use crate::dataset;
+use crate::dataset::case::Case;
 use crate::eval::ask::{AskError, Asker, End};
-use crate::eval::baseline::Baseline;
-use crate::eval::case::Case;
+use crate::eval::baseline::{Baseline, Comparison};
 use crate::eval::record::{Decider, Record};
+use crate::eval::replay::recorded::{self, Export};
+use crate::eval::replay::{self, Replay};
 use crate::eval::report::{Report, Run};
-use crate::eval::{dataset, html, results, text};
+use crate::eval::{html, results, text};
 use crate::exit_code::ExitCode;
 use crate::verdict::RationaleMode;
 
@@ -49,11 +52,18 @@ Measures:
   p                McNemar's exact test, two-sided, over the cases that changed (McNemar 1947)
   percentiles      nearest rank
 
+A replay judges again what was decided, and tells what would change: labels and dispositions, and
+whether what people reported as wrong would be right now. Its cases are the lines of `judged
+decisions export`. What was masked in them is masked for the second judge too.
+
 Examples:
   judged eval cases.jsonl --out results.jsonl     start the daemon here, keep each answer
   judged eval cases.jsonl --decider model --filter probe=E02,difficulty=hard
+  judged eval cases.jsonl --decider rules       needs no model
   judged eval cases/ --addr 127.0.0.1:50551 --json
-  judged eval cases/ --out new.jsonl --baseline old.jsonl --html report.html";
+  judged eval cases/ --out new.jsonl --baseline old.jsonl --html report.html
+  judged decisions export --from 7d | judged eval --replay - --bundle mine/new.toml
+  judged eval --replay week.jsonl --decider rules";
 
 /// Measure the judge on labelled cases.
 ///
@@ -65,8 +75,13 @@ Examples:
 #[command(after_help = DETAILS)]
 pub struct EvalArgs {
     /// Files of labelled cases, or folders of `.jsonl` files.
-    #[arg(value_name = "DATA", required = true)]
+    #[arg(value_name = "DATA", required_unless_present = "replay")]
     data: Vec<PathBuf>,
+
+    /// Judge recorded decisions again, and tell what would change: a file of `judged decisions
+    /// export`, or - for stdin.
+    #[arg(long, value_name = "EXPORT.jsonl", conflicts_with_all = ["data", "filter", "baseline", "html"])]
+    replay: Option<PathBuf>,
 
     /// Ask the daemon whose JudgeService listens here, rather than start one.
     #[arg(long, value_name = "ADDR")]
@@ -81,7 +96,8 @@ pub struct EvalArgs {
     )]
     control_addr: String,
 
-    /// Whose judgement is measured: the model alone, or the daemon as it is configured.
+    /// Whose judgement is measured: the model's alone, the daemon's as it is configured, or that
+    /// of the rules alone.
     #[arg(long, value_enum, default_value = "daemon")]
     decider: Decider,
 
@@ -131,6 +147,16 @@ pub struct EvalArgs {
     engine: EngineArgs,
 }
 
+impl EvalArgs {
+    /// What its own daemon may say: that it has no model is no news where none is wanted.
+    pub fn log_filter(&self) -> &'static str {
+        match self.decider {
+            Decider::Rules => "warn,judged::engine=error",
+            Decider::Daemon | Decider::Model => "warn",
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Rationale {
     None,
@@ -149,6 +175,8 @@ impl From<Rationale> for RationaleMode {
 /// What the command line asks for, read and checked.
 struct Plan {
     cases: Vec<Case>,
+    /// Where the cases come from in a replay.
+    export: Option<Export>,
     baseline: Option<Baseline>,
     timeout: Duration,
 }
@@ -173,7 +201,11 @@ fn plan(args: &EvalArgs, matches: Option<&ArgMatches>) -> anyhow::Result<Plan> {
     if args.addr.is_some() {
         args.engine.refuse_flags(matches)?;
     }
-    let mut cases = dataset::read(&args.data)?;
+    let export = args.replay.as_deref().map(recorded::read).transpose()?;
+    let mut cases = match &export {
+        Some(export) => export.cases().cloned().collect(),
+        None => dataset::read(&args.data)?,
+    };
     if let Some(filter) = &args.filter {
         cases.retain(|case| filter.lets_through(case));
     }
@@ -193,6 +225,7 @@ fn plan(args: &EvalArgs, matches: Option<&ArgMatches>) -> anyhow::Result<Plan> {
     };
     Ok(Plan {
         cases,
+        export,
         baseline,
         timeout: Duration::try_from_secs_f64(args.timeout).context("`--timeout`")?,
     })
@@ -264,6 +297,14 @@ async fn measure_by(args: &EvalArgs, plan: &Plan, judge: &Judge) -> anyhow::Resu
         ..run
     };
     let answers = kept.answers(&plan.cases);
+    if let Some(export) = &plan.export {
+        let replay = Replay::new(judge.setup.clone(), run, export, &answers);
+        match args.json {
+            true => print::line(serde_json::to_string_pretty(&replay)?)?,
+            false => print::styled(replay::text::render(&replay).trim_end())?,
+        }
+        return Ok(verdict(args, &replay.run, None, ended));
+    }
     let rules = &judge.answer_rules;
     let report = Report::new(
         judge.setup.clone(),
@@ -282,16 +323,22 @@ async fn measure_by(args: &EvalArgs, plan: &Plan, judge: &Judge) -> anyhow::Resu
         false => print::styled(text::render(&report).trim_end())?,
     }
     page?;
-    Ok(verdict(args, &report, ended))
+    let comparison = report.baseline.as_ref();
+    Ok(verdict(args, &report.run, comparison, ended))
 }
 
 /// How it ends; what failed goes before what was found.
-fn verdict(args: &EvalArgs, report: &Report, ended: Result<End, AskError>) -> ExitCode {
+fn verdict(
+    args: &EvalArgs,
+    run: &Run,
+    comparison: Option<&Comparison>,
+    ended: Result<End, AskError>,
+) -> ExitCode {
     let hint = match args.out {
         Some(_) => "run the same command again to go on",
         None => "with --out a later run can go on",
     };
-    let (answered, selected) = (report.run.answered, report.run.selected);
+    let (answered, selected) = (run.answered, run.selected);
     match ended {
         Err(error) => {
             print::error_chain(&error);
@@ -305,12 +352,12 @@ fn verdict(args: &EvalArgs, report: &Report, ended: Result<End, AskError>) -> Ex
             print::say!("stopped: {answered} of {selected} cases are done: {hint}");
             ExitCode::Failed
         }
-        Ok(End::Complete) if report.run.objected > 0 => {
-            let (count, reasons) = (report.run.objected, report.run.objections.join("; "));
+        Ok(End::Complete) if run.objected > 0 => {
+            let (count, reasons) = (run.objected, run.objections.join("; "));
             print::say!("error: answers that are not of what is measured: {count} ({reasons})");
             ExitCode::Degraded
         }
-        Ok(End::Complete) => match &report.baseline {
+        Ok(End::Complete) => match comparison {
             Some(comparison) if comparison.is_worse(args.strict) => ExitCode::Worse,
             _ => ExitCode::Ok,
         },

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::backend::Device;
@@ -47,6 +48,16 @@ macro_rules! say {
     }};
 }
 pub(super) use say;
+
+/// A bar on a terminal, nothing elsewhere; its length comes later.
+pub fn bar(done: &str) -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    let template = format!("{{bar:30}} {{pos}}/{{len}} {done}, {{eta}} left");
+    match ProgressStyle::with_template(&template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
 
 /// An error and its causes, on stderr.
 pub fn error_chain(error: &dyn std::error::Error) {

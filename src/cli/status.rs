@@ -130,6 +130,14 @@ fn print_text(status: &Status) -> anyhow::Result<()> {
         status.decode_tokens,
         status.decode_time.as_secs_f64()
     );
+    let switch = &status.kill_switch;
+    match switch.reason.as_str() {
+        "" => print::out!("switch    {}", switch.state.as_str()),
+        reason => print::out!("switch    {}: {reason}", switch.state.as_str()),
+    }
+    if let Some(trouble) = &status.log_trouble {
+        print::out!("log       {trouble}");
+    }
     print::out!("uptime    {:.0} s", status.uptime.as_secs_f64());
     Ok(())
 }
@@ -141,6 +149,8 @@ fn to_json(status: &Status) -> serde_json::Value {
         "engine_state": status.engine_state.as_str(),
         "degraded_reason": status.degraded_reason,
         "draining": status.draining,
+        "kill_switch": super::kill_switch::to_json(&status.kill_switch),
+        "log_trouble": status.log_trouble,
         "hard_rules": status.hard_rules,
         "answer_rules": status.answer_rules,
         "model": status.model.as_ref().map(print::revision),

@@ -4,6 +4,8 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 use tempfile::TempDir;
 
 use super::*;
+use crate::context::Context;
+use crate::verdict::Case;
 
 #[derive(Debug, Parser)]
 struct Flags {
@@ -41,7 +43,10 @@ fn the_defaults_can_be_used_and_are_on_the_loopback() {
     let config = config(&[]).unwrap();
     assert!(config.listen.ip().is_loopback() && config.control_listen.ip().is_loopback());
     assert_eq!(config.policy.mode, Mode::Enforce);
-    assert_eq!(config.policy.hard_rules, Rule::ALL);
+    assert_eq!(
+        config.policy.hard_rules,
+        [Rule::Disqualifier, Rule::OptOut, Rule::CLevelAtLargeCompany]
+    );
     assert_eq!(config.policy.rules_pass, Disposition::HoldForReview);
     assert_eq!(config.policy.dispositions, Dispositions::default());
     assert!(config.threads > 0);
@@ -110,7 +115,9 @@ fn all_that_is_wrong_is_reported_together_with_its_origin() {
         "--prefill-chunk=1",
         "--max-deadline=0",
         "--drain-timeout=nan",
-        "--hard-rules=1,9",
+        "--hard-rules=1,5c",
+        "--disqualifiers=works_council,17",
+        "--placeholder-peers=?,Muster AG",
         "--dispositions=PASS=SEND,MAYBE=DISPATCH,BLOCK",
         "--rules-pass=never",
     ]);
@@ -122,6 +129,8 @@ fn all_that_is_wrong_is_reported_together_with_its_origin() {
         "max_deadline",
         "drain_timeout",
         "hard_rules",
+        "disqualifiers",
+        "placeholder_peers",
         "dispositions",
         "rules_pass",
     ];
@@ -155,11 +164,35 @@ fn hard_rules_are_a_set_and_may_be_none() {
         rules("3, 1,3"),
         [Rule::Disqualifier, Rule::CLevelAtLargeCompany]
     );
+    assert_eq!(rules("6,4"), [Rule::OtherThread, Rule::PlaceholderPeers]);
     assert_eq!(
         problems(&["--hard-rules", ""]).len(),
         1,
         "an empty list is no answer"
     );
+}
+
+#[test]
+fn the_operators_lists_reach_the_rules() {
+    let flags = [
+        "--disqualifiers= works_council , dealer",
+        "--placeholder-peers=Muster AG,Bidon ?",
+    ];
+    let book = config(&flags).unwrap().policy.rulebook;
+    let judge = |context: &str, draft: &str| {
+        let case = Case {
+            context: Context::parse(context).unwrap(),
+            draft: draft.to_owned(),
+            requested_channel: None,
+        };
+        book.judge(&case).label
+    };
+    assert_eq!(judge(r#"{"works_council":true}"#, "Hello"), Label::Suppress);
+    assert_eq!(
+        judge("{}", "Firms like Muster AG and Bidon B use us."),
+        Label::Penalise
+    );
+    assert_eq!(judge("{}", "Hello"), Label::Pass);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
@@ -63,6 +64,8 @@ pub enum JobError {
     Malformed(GrammarError),
     #[error("the engine failed: {0}")]
     Decode(DecodeError),
+    #[error("the kill switch has taken the adapter off")]
+    AdapterOff,
 }
 
 /// How long an idle loop sleeps between two heartbeats.
@@ -91,6 +94,8 @@ pub struct Worker<'a> {
     /// The job in each slot.
     slots: Vec<Option<JobId>>,
     next_id: JobId,
+    /// Whether it is on.
+    adapter: bool,
 }
 
 struct Active<'a> {
@@ -121,6 +126,7 @@ impl<'a> Worker<'a> {
             jobs: HashMap::new(),
             slots: vec![None; limits.slots],
             next_id: 0,
+            adapter: true,
         }
     }
 
@@ -151,10 +157,19 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Serves until every handle is gone or the backend breaks.
-    pub fn run(&mut self, jobs: &Receiver<Job>) -> End {
+    /// Serves until every handle is gone or the backend breaks. Follows the wish
+    /// for the adapter, and tells when it has.
+    pub fn run(
+        &mut self,
+        jobs: &Receiver<Job>,
+        adapter: &AtomicBool,
+        followed: &dyn Fn(bool),
+    ) -> End {
         loop {
             self.meter.beat();
+            if let Err(error) = self.heed(adapter.load(Relaxed), followed) {
+                return End::Broken(error);
+            }
             self.meter.set_running(self.scheduler.running());
             if self.scheduler.is_idle() {
                 match jobs.recv_timeout(HEARTBEAT) {
@@ -173,6 +188,9 @@ impl<'a> Worker<'a> {
                     // What was accepted is finished.
                     Err(TryRecvError::Disconnected) => break,
                 }
+            }
+            if let Err(error) = self.heed(adapter.load(Relaxed), followed) {
+                return End::Broken(error);
             }
             if let Err(error) = self.step()
                 && let Err(error) = self.recover(error)
@@ -381,6 +399,35 @@ impl<'a> Worker<'a> {
             }
         }
         self.warm_up()
+    }
+
+    /// Follows the wish for the adapter. What the cache holds was computed otherwise.
+    fn heed(&mut self, wanted: bool, followed: &dyn Fn(bool)) -> Result<(), DecodeError> {
+        if wanted != self.adapter {
+            self.adapter = wanted;
+            self.end_all();
+            self.backend.clear();
+            self.backend.set_adapter(wanted)?;
+            if wanted {
+                self.warm_up()?;
+            }
+            tracing::warn!(on = wanted, "the adapter was put on, or taken off");
+            followed(wanted);
+        }
+        if !wanted {
+            self.end_all();
+        }
+        Ok(())
+    }
+
+    /// Nobody is answered without the adapter.
+    fn end_all(&mut self) {
+        let ids: Vec<JobId> = self.jobs.keys().copied().collect();
+        for id in ids {
+            self.scheduler.remove(id);
+            self.close(id, Some(Event::Failed(JobError::AdapterOff)));
+        }
+        self.slots.fill(None);
     }
 
     fn decode_shared(&mut self) -> Result<(), DecodeError> {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet};
 
-use super::case::Case;
 use crate::client::{Client, ClientError, Question};
+use crate::dataset::case::Case;
 use crate::verdict::{Decision, RationaleMode};
 
 pub struct Asker {

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::case::Case;
 use super::mcnemar;
 use super::record::{Answer, Record};
+use crate::dataset::case::Case;
 
 /// An earlier run's records; of one case the last counts.
 pub struct Baseline(HashMap<String, Record>);

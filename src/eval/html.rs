@@ -61,6 +61,7 @@ fn decider(setup: &Setup) -> String {
     match setup.decider {
         Decider::Model => "the model alone".to_owned(),
         Decider::Daemon => format!("the daemon in mode {}", setup.mode),
+        Decider::Rules => "the rules alone".to_owned(),
     }
 }
 

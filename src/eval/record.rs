@@ -5,9 +5,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::case::Case;
+use crate::dataset::case::Case;
 use crate::verdict::{
-    DecidedBy, Decision, Label, Mode, ModelRevision, RationaleMode, Timings, Usage,
+    DecidedBy, Decision, Disposition, Label, Mode, ModelRevision, RationaleMode, Timings, Usage,
 };
 
 /// Who was asked, and how: answers of different setups say nothing of each other.
@@ -30,6 +30,8 @@ pub enum Decider {
     Model,
     /// The daemon as it is configured.
     Daemon,
+    /// The rules alone, without a model.
+    Rules,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,6 +45,8 @@ pub struct Record {
     pub exact: bool,
     pub setup: Setup,
     pub label: Label,
+    /// Absent in the files of earlier versions.
+    pub disposition: Option<Disposition>,
     pub scores: Option<BTreeMap<Label, f64>>,
     pub legal_mass: Option<f64>,
     pub rationale: String,
@@ -121,6 +125,7 @@ impl Record {
             exact: case.exact,
             setup: setup.clone(),
             label: decision.label,
+            disposition: Some(decision.disposition),
             scores,
             legal_mass: decision.scores.map(|scores| scores.legal_mass),
             rationale: decision.rationale,

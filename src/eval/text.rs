@@ -15,19 +15,19 @@ use super::report::{Report, Run, Tokens, Wrong};
 use super::wilson::Share;
 use crate::verdict::Label;
 
-const HEAD: Style = Style::new().bold();
-const GOOD: Style = AnsiColor::Green.on_default();
-const BAD: Style = AnsiColor::Red.on_default();
-const FAINT: Style = Style::new().dimmed();
+pub(super) const HEAD: Style = Style::new().bold();
+pub(super) const GOOD: Style = AnsiColor::Green.on_default();
+pub(super) const BAD: Style = AnsiColor::Red.on_default();
+pub(super) const FAINT: Style = Style::new().dimmed();
 
 /// The longest that a draft or a rationale is shown.
-const LINE: usize = 140;
+pub(super) const LINE: usize = 140;
 
 pub fn render(report: &Report) -> String {
     let mut page = Page::default();
     page.setup(&report.setup, &report.run);
     page.measures(report);
-    page.confusion(&report.confusion);
+    page.confusion("expected  answered", &report.confusion);
     if let Some(calibration) = &report.calibration {
         page.calibration(calibration);
     }
@@ -56,22 +56,23 @@ pub fn one_line(text: &str, longest: usize) -> String {
 }
 
 #[derive(Default)]
-struct Page(String);
+pub(super) struct Page(pub(super) String);
 
 impl Page {
-    fn line(&mut self, text: impl std::fmt::Display) {
+    pub(super) fn line(&mut self, text: impl std::fmt::Display) {
         // Writing to a string does not fail.
         let _ = writeln!(self.0, "{text}");
     }
 
-    fn head(&mut self, text: &str) {
+    pub(super) fn head(&mut self, text: &str) {
         self.line(format_args!("\n{HEAD}{text}{HEAD:#}"));
     }
 
-    fn setup(&mut self, setup: &Setup, run: &Run) {
+    pub(super) fn setup(&mut self, setup: &Setup, run: &Run) {
         let decider = match setup.decider {
             Decider::Model => "the model alone".to_owned(),
             Decider::Daemon => format!("the daemon in mode {}", setup.mode),
+            Decider::Rules => "the rules alone".to_owned(),
         };
         let model = setup.model.as_ref();
         let bundle = model.map_or("none", |model| &model.bundle);
@@ -141,9 +142,10 @@ impl Page {
         self.line(row.trim_end());
     }
 
-    fn confusion(&mut self, confusion: &Confusion) {
+    /// `head` names the rows and the columns.
+    pub(super) fn confusion(&mut self, head: &str, confusion: &Confusion) {
         let names = Label::ALL.map(|label| format!("{label:>8}"));
-        self.head(&format!("expected  answered {}", names.join("  ")));
+        self.head(&format!("{head:<18} {}", names.join("  ")));
         for expected in Label::ALL {
             let cells = Label::ALL.map(|answered| {
                 let count = confusion.count(expected, answered);

@@ -2,23 +2,29 @@
 
 use std::time::Duration;
 
-use crate::rules::Rule;
+use crate::decision_log::Mask;
+use crate::rules::{Rule, Rulebook};
 use crate::verdict::{Disposition, Label, Mode};
 
 /// Who may decide, what the labels mean, and how long it may take.
 #[derive(Clone, Debug)]
 pub struct Policy {
     pub mode: Mode,
-    /// Rules that decide alone, before the model.
+    /// All rules, with the operator's lists.
+    pub rulebook: Rulebook,
+    /// Those that decide alone, before the model.
     pub hard_rules: Vec<Rule>,
     pub dispositions: Dispositions,
     /// What a PASS means that no model confirmed.
     pub rules_pass: Disposition,
     /// No request may take longer, whatever its caller allows.
     pub max_deadline: Duration,
-    /// How many recent decisions are kept for repeated request ids, and for how long.
+    /// How long a request id stands for one decision, and how many of these
+    /// are kept in memory.
+    pub request_window: Duration,
     pub recent_limit: u64,
-    pub recent_time: Duration,
+    /// What the decision log must not keep.
+    pub mask: Mask,
 }
 
 /// What each label means for the draft.

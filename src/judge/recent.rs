@@ -65,7 +65,7 @@ impl Claim {
         self.decision.clone()
     }
 
-    pub fn record(mut self, decision: &Decision) {
+    pub fn set(&mut self, decision: &Decision) {
         *self.decision = Some(decision.clone());
     }
 }

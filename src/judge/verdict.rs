@@ -7,79 +7,142 @@ use tokio::sync::mpsc;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::recent::Claim;
-use super::{Judge, JudgeError};
+use super::{Judge, JudgeError, Request, within};
+use crate::decision_log::{Completion, Origin};
 use crate::engine::worker::{Answered, Event, JobError};
-use crate::verdict::Decision;
+use crate::verdict::{DecidedBy, Decision, Mode};
 
-/// A decided label, whose rationale may still be on its way.
+/// A decided label, whose rationale may still be on its way. It may leave once
+/// it is published or finished.
 pub struct Verdict {
     /// Final but for the rationale, the usage and the timings.
     pub decision: Decision,
-    pub(super) rest: Option<Rest>,
-    pub(super) claim: Option<Claim>,
+    judge: Arc<Judge>,
+    deadline: Instant,
     /// Keeps a drain waiting.
-    pub(super) open: Option<TaskTrackerToken>,
-}
-
-/// What it takes to get the rationale.
-pub(super) struct Rest {
-    pub(super) judge: Arc<Judge>,
-    pub(super) events: mpsc::Receiver<Event>,
-    pub(super) deadline: Instant,
-    pub(super) arrived: Instant,
+    _open: TaskTrackerToken,
+    pub(super) claim: Option<Claim>,
+    /// What the log does not hold yet.
+    pub(super) unrecorded: Option<Request>,
+    /// Where the rationale comes from.
+    pub(super) rest: Option<mpsc::Receiver<Event>>,
+    /// When the request came, where the log waits for the rationale.
+    incomplete: Option<Instant>,
 }
 
 impl Verdict {
-    /// A recorded decision, given again.
-    pub(super) fn complete(decision: Decision, open: TaskTrackerToken) -> Self {
+    pub(super) fn new(
+        judge: &Arc<Judge>,
+        decision: Decision,
+        deadline: Instant,
+        open: TaskTrackerToken,
+    ) -> Self {
         Self {
             decision,
-            rest: None,
+            judge: Arc::clone(judge),
+            deadline,
+            _open: open,
             claim: None,
-            open: Some(open),
+            unrecorded: None,
+            rest: None,
+            incomplete: None,
         }
     }
 
-    /// Waits for the rationale. If the engine breaks meanwhile, the rules are
-    /// not asked: the label was certain, and stands without a sentence.
+    /// Records the decision as it is: it may leave then, before its rationale.
+    pub async fn publish(&mut self) -> Result<(), JudgeError> {
+        let Some(request) = self.unrecorded.take() else {
+            return Ok(());
+        };
+        let judge = Arc::clone(&self.judge);
+        // Decided by an adapter that was taken off meanwhile.
+        if self.decision.decided_by == DecidedBy::Model && judge.authority().standing().tripped {
+            self.decision = judge.revert(&request, None);
+            self.rest = None;
+        }
+        let pending = self.rest.is_some();
+        let recorded = judge.record(
+            &request,
+            &self.decision,
+            Origin::Traffic,
+            pending,
+            self.deadline,
+        );
+        recorded.await?;
+        if pending {
+            self.incomplete = Some(request.arrived);
+        } else {
+            self.settle();
+        }
+        if self.decision.mode == Mode::Shadow {
+            judge.shadow(request, self.deadline, &self.decision);
+        }
+        Ok(())
+    }
+
+    /// Waits for the rationale, and records what is not recorded yet. If the
+    /// engine breaks meanwhile, the rules are not asked: the label was certain,
+    /// and stands without a sentence.
     pub async fn finish(mut self) -> Result<Decision, JudgeError> {
-        if let Some(mut rest) = self.rest.take() {
-            let judge = Arc::clone(&rest.judge);
-            let event = judge.next_event(&mut rest.events, rest.deadline).await;
-            let refused = |error| {
-                judge.count_refused();
-                error
-            };
-            match event.map_err(refused)? {
-                Some(Event::Answered(Answered {
-                    rationale,
-                    usage,
-                    timings,
-                })) => {
-                    self.decision.rationale = rationale;
-                    self.decision.usage = usage;
-                    self.decision.timings = timings;
-                }
-                Some(Event::Failed(JobError::DeadlineExceeded)) => {
-                    return Err(refused(JudgeError::DeadlineExceeded));
-                }
-                Some(Event::Failed(error)) => {
-                    self.decision.degraded_reason = Some(format!("no rationale: {error}"));
-                }
-                Some(Event::Scored(_)) | None => {
-                    let reason = judge.engine_trouble();
-                    self.decision.degraded_reason = Some(format!("no rationale: {reason}"));
-                }
-            }
-            self.decision.timings.total = rest.arrived.elapsed();
-            self.record();
+        let finished = self.complete().await;
+        if let Err(error) = finished {
+            self.judge.count_refused();
+            return Err(error);
         }
         Ok(self.decision)
     }
 
-    pub(super) fn record(&mut self) {
-        if let Some(claim) = self.claim.take() {
-            claim.record(&self.decision);
+    async fn complete(&mut self) -> Result<(), JudgeError> {
+        let arrived = self
+            .incomplete
+            .or(self.unrecorded.as_ref().map(|request| request.arrived));
+        if let Some(mut events) = self.rest.take() {
+            let event = self.judge.next_event(&mut events, self.deadline).await?;
+            self.judge
+                .note_call(event.as_ref(), self.decision.scores.as_ref());
+            self.add_rationale(event)?;
+            if let Some(arrived) = arrived {
+                self.decision.timings.total = arrived.elapsed();
+            }
+        }
+        self.publish().await?;
+        if self.incomplete.take().is_some() {
+            let completion = Completion::of(&self.decision);
+            let log = self.judge.log();
+            let completed = log.complete(&self.decision.decision_id, completion);
+            let completed = within(self.deadline, completed).await?;
+            completed.map_err(JudgeError::NotRecorded)?;
+            self.settle();
+        }
+        Ok(())
+    }
+
+    fn add_rationale(&mut self, event: Option<Event>) -> Result<(), JudgeError> {
+        let trouble = match event {
+            Some(Event::Answered(Answered {
+                rationale,
+                usage,
+                timings,
+            })) => {
+                self.decision.rationale = rationale;
+                self.decision.usage = usage;
+                self.decision.timings = timings;
+                return Ok(());
+            }
+            Some(Event::Failed(JobError::DeadlineExceeded)) => {
+                return Err(JudgeError::DeadlineExceeded);
+            }
+            Some(Event::Failed(error)) => error.to_string(),
+            Some(Event::Scored(_)) | None => self.judge.engine_trouble(),
+        };
+        self.decision.degraded_reason = Some(format!("no rationale: {trouble}"));
+        Ok(())
+    }
+
+    /// Who asks with the same id gets this decision from now on.
+    fn settle(&mut self) {
+        if let Some(mut claim) = self.claim.take() {
+            claim.set(&self.decision);
         }
     }
 }

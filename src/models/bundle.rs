@@ -13,7 +13,6 @@ use thiserror::Error;
 
 use manifest::Manifest;
 
-use super::store::hex;
 use crate::verdict::Label;
 
 /// A model as it is served: a base file, perhaps an adapter, a prompt and the
@@ -179,7 +178,7 @@ impl Bundle {
                 scale: adapter.scale,
             }),
             prompt: PromptSpec {
-                template_sha256: hex(&Sha256::digest(&template)),
+                template_sha256: const_hex::encode(Sha256::digest(&template)),
                 template,
                 context: manifest.prompt.context,
                 max_tokens: manifest.prompt.max_tokens,

@@ -1,7 +1,6 @@
 #[cfg(test)]
 mod tests;
 
-use std::fmt::Write;
 use std::fs::{self, File, Metadata, TryLockError};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -257,7 +256,7 @@ fn sha256_of(mut file: File, total: u64, progress: &mut dyn FnMut(Progress)) -> 
     let mut done = 0;
     loop {
         match file.read(&mut chunk)? {
-            0 => return Ok(hex(&hash.finalize())),
+            0 => return Ok(const_hex::encode(hash.finalize())),
             count => {
                 hash.update(&chunk[..count]);
                 done += count as u64;
@@ -265,12 +264,4 @@ fn sha256_of(mut file: File, total: u64, progress: &mut dyn FnMut(Progress)) -> 
             }
         }
     }
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -4,14 +4,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::convert;
 use super::proto::control_service_server::ControlService;
-use super::proto::{Counters, Device, EngineInfo, GetStatusRequest, GetStatusResponse};
+use super::proto::{
+    Counters, Device, EngineInfo, GetDecisionRequest, GetDecisionResponse, GetStatusRequest,
+    GetStatusResponse, ListDecisionsRequest, ListDecisionsResponse, ReArmRequest, ReArmResponse,
+    RunSpotCheckRequest, RunSpotCheckResponse, SetModeRequest, SetModeResponse,
+};
+use super::status::Failure;
+use super::{convert, proto, record, switch};
+use crate::decision_log::{Contents, LogError};
 use crate::engine::Ready;
 use crate::judge::Judge;
 use crate::models::Bundle;
+use crate::spot_check::Suite;
 use crate::verdict::Label;
 
 pub struct ControlRpc {
@@ -46,9 +55,12 @@ impl ControlService for ControlRpc {
         let answer_rules = self.answer_rules.iter();
         let answer_rules =
             answer_rules.map(|(rule, label)| (rule.clone(), convert::label(*label).into()));
+        // Where the log cannot be read, its trouble is told.
+        let schedule = judge.spot_check_schedule().await.ok();
+        let trouble = judge.log().health().borrow().clone();
         let response = GetStatusResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            mode: convert::mode(judge.policy().mode).into(),
+            mode: convert::mode(judge.authority().standing().mode).into(),
             engine_state: convert::engine_state(&state).into(),
             degraded_reason: judge.trouble().unwrap_or_default(),
             model: ready.map(|_| convert::revision(judge.revision())),
@@ -69,12 +81,135 @@ impl ControlService for ControlRpc {
                 decode_time: Some(convert::duration(meter.decode)),
             }),
             draining: judge.is_draining(),
-            hard_rules: hard_rules.map(|rule| rule.number().into()).collect(),
+            hard_rules: hard_rules.filter_map(|rule| rule.number()).collect(),
             answer_rules: answer_rules.collect(),
+            kill_switch: Some(switch::status(judge.authority())),
+            decision_log: Some(proto::DecisionLog {
+                trouble: trouble.map(|error| error.to_string()).unwrap_or_default(),
+            }),
+            spot_checks: schedule.as_ref().map(switch::schedule),
         };
         Ok(Response::new(response))
     }
+
+    async fn set_mode(
+        &self,
+        request: Request<SetModeRequest>,
+    ) -> Result<Response<SetModeResponse>, Status> {
+        let request = request.into_inner();
+        let set = async {
+            let mode = match convert::mode_named(request.mode) {
+                Some(mode) => mode,
+                None => {
+                    let description = format!("`mode` has no value `{}`", request.mode);
+                    return Err(Failure::malformed("mode", description));
+                }
+            };
+            let authority = self.judge.authority();
+            Ok(authority
+                .set_mode(mode, &request.by, &request.reason)
+                .await?)
+        };
+        let previous = set.await.map_err(|failure: Failure| failure.to_status())?;
+        Ok(Response::new(SetModeResponse {
+            previous: convert::mode(previous).into(),
+        }))
+    }
+
+    async fn re_arm(
+        &self,
+        request: Request<ReArmRequest>,
+    ) -> Result<Response<ReArmResponse>, Status> {
+        let request = request.into_inner();
+        let (by, reason) = (&request.by, &request.reason);
+        let armed = self.judge.re_arm(by, reason, request.via_shadow).await;
+        armed.map_err(|error| Failure::from(error).to_status())?;
+        Ok(Response::new(ReArmResponse {
+            kill_switch: Some(switch::status(self.judge.authority())),
+        }))
+    }
+
+    type RunSpotCheckStream = ReceiverStream<Result<RunSpotCheckResponse, Status>>;
+
+    async fn run_spot_check(
+        &self,
+        request: Request<RunSpotCheckRequest>,
+    ) -> Result<Response<Self::RunSpotCheckStream>, Status> {
+        let text = request.into_inner().suite_jsonl;
+        let suite = match text.as_str() {
+            "" => Suite::own(),
+            text => Suite::parse(text),
+        };
+        let suite = suite.map_err(|error| {
+            Failure::malformed("suite_jsonl", format!("`suite_jsonl`: {error}")).to_status()
+        })?;
+        let (events, receiver) = mpsc::channel(16);
+        let judge = Arc::clone(&self.judge);
+        tokio::spawn(async move {
+            let progress = |done, total| {
+                // Who reads slowly, or not at all, misses some.
+                let _ = events.try_send(Ok(RunSpotCheckResponse {
+                    done: count(done),
+                    total: count(total),
+                    result: None,
+                }));
+            };
+            let end = match judge.spot_check(&suite, progress).await {
+                Ok(checked) => Ok(switch::checked(&suite, &checked)),
+                Err(error) => Err(Failure::from(error).to_status()),
+            };
+            let _ = events.send(end).await;
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn list_decisions(
+        &self,
+        request: Request<ListDecisionsRequest>,
+    ) -> Result<Response<ListDecisionsResponse>, Status> {
+        let request = request.into_inner();
+        let page = async {
+            let filter = record::filter(request.filter.unwrap_or_default())?;
+            let contents = match request.with_content {
+                true => Contents::With,
+                false => Contents::Without,
+            };
+            let size = match request.page_size {
+                0 => PAGE_SIZE,
+                size => size as usize,
+            };
+            let log = self.judge.log();
+            Ok(log
+                .list(filter, contents, size, &request.page_token)
+                .await?)
+        };
+        let page = page.await.map_err(|failure: Failure| failure.to_status())?;
+        Ok(Response::new(ListDecisionsResponse {
+            decisions: page.entries.iter().map(record::recorded).collect(),
+            next_page_token: page.next_page_token,
+        }))
+    }
+
+    async fn get_decision(
+        &self,
+        request: Request<GetDecisionRequest>,
+    ) -> Result<Response<GetDecisionResponse>, Status> {
+        let id = request.into_inner().decision_id;
+        let entry = async {
+            let entry = self.judge.log().get(&id).await?;
+            entry.ok_or(LogError::UnknownDecision(id))
+        };
+        match entry.await {
+            Ok(entry) => Ok(Response::new(GetDecisionResponse {
+                decision: Some(record::recorded(&entry)),
+            })),
+            Err(error) => Err(Failure::from(error).to_status()),
+        }
+    }
 }
+
+/// Decisions on a page, unless the caller says.
+const PAGE_SIZE: usize = 100;
 
 fn info(ready: &Ready, slots: usize) -> EngineInfo {
     let description = &ready.description;

@@ -15,8 +15,8 @@ use crate::context::Context;
 use crate::engine::State;
 use crate::judge::{ContentHash, Request};
 use crate::verdict::{
-    Case, DecidedBy, Decision, Disposition, Label, Mode, ModelRevision, RationaleMode, Timings,
-    Usage,
+    Case, DecidedBy, Decision, Disposition, Label, Mode, ModelRevision, RationaleMode, Scores,
+    Timings, Usage,
 };
 
 /// The longest request id, in bytes.
@@ -117,14 +117,7 @@ pub fn response(decision: &Decision) -> proto::JudgeResponse {
         decision_id: decision.decision_id.clone(),
         label: label(decision.label).into(),
         rationale: decision.rationale.clone(),
-        scores: decision.scores.map_or_else(Vec::new, |scores| {
-            let rows = Label::ALL.into_iter().zip(scores.probabilities);
-            rows.map(|(name, probability)| proto::LabelScore {
-                label: label(name).into(),
-                probability,
-            })
-            .collect()
-        }),
+        scores: decision.scores.as_ref().map(scores).unwrap_or_default(),
         disposition: disposition(decision.disposition).into(),
         decided_by: decided_by(decision.decided_by).into(),
         mode: mode(decision.mode).into(),
@@ -135,6 +128,15 @@ pub fn response(decision: &Decision) -> proto::JudgeResponse {
         timings: Some(timings(decision.timings)),
         legal_mass: decision.scores.map_or(0.0, |scores| scores.legal_mass),
     }
+}
+
+pub fn scores(scores: &Scores) -> Vec<proto::LabelScore> {
+    let rows = Label::ALL.into_iter().zip(scores.probabilities);
+    rows.map(|(name, probability)| proto::LabelScore {
+        label: label(name).into(),
+        probability,
+    })
+    .collect()
 }
 
 pub fn rationale_event(decision: &Decision) -> proto::RationaleEvent {
@@ -177,7 +179,8 @@ pub fn engine_state(state: &State) -> proto::EngineState {
         State::Loading => proto::EngineState::Loading,
         State::Ready(_) => proto::EngineState::Ready,
         State::Stuck(_) => proto::EngineState::Stuck,
-        State::Failed(_) => proto::EngineState::Failed,
+        State::Failed(_) | State::AdapterFailed(_) => proto::EngineState::Failed,
+        State::Suspended(_) => proto::EngineState::Suspended,
     }
 }
 
@@ -200,10 +203,46 @@ fn disposition(disposition: Disposition) -> proto::Disposition {
     }
 }
 
-fn decided_by(decided_by: DecidedBy) -> proto::DecidedBy {
+pub fn decided_by(decided_by: DecidedBy) -> proto::DecidedBy {
     match decided_by {
         DecidedBy::Model => proto::DecidedBy::Model,
         DecidedBy::Rules => proto::DecidedBy::Rules,
+    }
+}
+
+pub fn channel_name(channel: Channel) -> proto::Channel {
+    match channel {
+        Channel::Email => proto::Channel::Email,
+        Channel::Sms => proto::Channel::Sms,
+        Channel::Linkedin => proto::Channel::Linkedin,
+    }
+}
+
+pub fn label_named(number: i32) -> Option<Label> {
+    match proto::Label::try_from(number).ok()? {
+        proto::Label::Unspecified => None,
+        proto::Label::Suppress => Some(Label::Suppress),
+        proto::Label::Escalate => Some(Label::Escalate),
+        proto::Label::Block => Some(Label::Block),
+        proto::Label::Penalise => Some(Label::Penalise),
+        proto::Label::Pass => Some(Label::Pass),
+    }
+}
+
+pub fn mode_named(number: i32) -> Option<Mode> {
+    match proto::Mode::try_from(number).ok()? {
+        proto::Mode::Unspecified => None,
+        proto::Mode::Enforce => Some(Mode::Enforce),
+        proto::Mode::Shadow => Some(Mode::Shadow),
+        proto::Mode::RulesOnly => Some(Mode::RulesOnly),
+    }
+}
+
+pub fn decided_by_named(number: i32) -> Option<DecidedBy> {
+    match proto::DecidedBy::try_from(number).ok()? {
+        proto::DecidedBy::Unspecified => None,
+        proto::DecidedBy::Model => Some(DecidedBy::Model),
+        proto::DecidedBy::Rules => Some(DecidedBy::Rules),
     }
 }
 

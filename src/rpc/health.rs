@@ -31,15 +31,23 @@ pub async fn begin(reporter: &HealthReporter) {
 /// Reports until the engine's state can change no more.
 pub async fn report(reporter: HealthReporter, judge: Arc<Judge>) {
     let mut state = judge.engine().watch();
+    let mut standing = judge.authority().watch();
+    let mut trouble = judge.log().health();
     loop {
-        let serves = judge.policy().mode == Mode::RulesOnly
+        let decides = standing.borrow_and_update().mode == Mode::RulesOnly
             || matches!(&*state.borrow_and_update(), State::Ready(_));
+        let serves = decides && trouble.borrow_and_update().is_none();
         let status = match serves && !judge.is_draining() {
             true => ServingStatus::Serving,
             false => ServingStatus::NotServing,
         };
         reporter.set_service_status(JUDGE_SERVICE, status).await;
-        if state.changed().await.is_err() {
+        let changed = tokio::select! {
+            changed = state.changed() => changed,
+            changed = standing.changed() => changed,
+            changed = trouble.changed() => changed,
+        };
+        if changed.is_err() {
             return;
         }
     }

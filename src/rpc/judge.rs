@@ -2,20 +2,20 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::convert;
 use super::proto::judge_service_server::JudgeService;
 use super::proto::{
-    JudgeRequest, JudgeResponse, JudgeStreamRequest, JudgeStreamResponse,
-    judge_stream_response::Event,
+    JudgeRequest, JudgeResponse, JudgeStreamRequest, JudgeStreamResponse, ReportOutcomeRequest,
+    ReportOutcomeResponse, judge_stream_response::Event,
 };
 use super::status::{Failure, Violation};
+use super::{convert, record};
 use crate::judge::{self, Judge, JudgeError, Verdict};
 
 /// When a call's headers came; its message may take longer.
@@ -69,6 +69,18 @@ impl JudgeService for JudgeRpc {
         };
         match answer.await {
             Ok(decision) => Ok(Response::new(convert::response(&decision))),
+            Err(failure) => Err(failure.to_status()),
+        }
+    }
+
+    async fn report_outcome(
+        &self,
+        request: Request<ReportOutcomeRequest>,
+    ) -> Result<Response<ReportOutcomeResponse>, Status> {
+        let outcome = record::report(request.into_inner(), SystemTime::now());
+        let report = async { Ok::<_, Failure>(self.judge.report(outcome?).await?) };
+        match report.await {
+            Ok(tripped) => Ok(Response::new(ReportOutcomeResponse { tripped })),
             Err(failure) => Err(failure.to_status()),
         }
     }
@@ -153,10 +165,14 @@ async fn answer(
         let _ = to.send(Ok(response)).await;
     };
     let wants_rationale = request.as_ref().is_some_and(wants_rationale);
-    let verdict = match decide(judge, request, arrived, deadline).await {
+    let mut verdict = match decide(judge, request, arrived, deadline).await {
         Ok(verdict) => verdict,
         Err(failure) => return send(Event::Error(failure.to_event())).await,
     };
+    if let Err(error) = verdict.publish().await {
+        judge.count_refused();
+        return send(Event::Error(Failure::from(error).to_event())).await;
+    }
     let mut response = convert::response(&verdict.decision);
     response.rationale.clear();
     send(Event::Verdict(response)).await;

@@ -7,23 +7,33 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 use super::proto;
-use crate::judge::JudgeError;
+use crate::decision_log::LogError;
+use crate::judge::{AuthorityError, JudgeError, SpotCheckError};
+use crate::kill_switch::Refusal;
 
 /// The domain of our ErrorInfo reasons.
 pub const DOMAIN: &str = "judged";
 
 /// When a refused caller may try again.
 const RETRY_BUSY: Duration = Duration::from_secs(1);
+/// Space has to be made, or a file put back.
+const RETRY_STORAGE: Duration = Duration::from_secs(5);
 /// A drain ends with this process: another one may be up by then.
 const RETRY_DRAINING: Duration = Duration::from_secs(5);
 
 /// Why a request got no verdict.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Failure {
     #[error("{}", violations.first().map_or("malformed request", |violation| violation.description.as_str()))]
     Malformed { violations: Vec<Violation> },
     #[error(transparent)]
     Judge(#[from] JudgeError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    #[error(transparent)]
+    SpotCheck(#[from] SpotCheckError),
 }
 
 /// What is wrong with one field.
@@ -42,6 +52,14 @@ struct Row {
 }
 
 impl Failure {
+    /// One field that is wrong.
+    pub fn malformed(field: &'static str, description: impl Into<String>) -> Self {
+        let description = description.into();
+        Failure::Malformed {
+            violations: vec![Violation { field, description }],
+        }
+    }
+
     fn row(&self) -> Row {
         let row = |code, reason, retry| Row {
             code,
@@ -72,6 +90,53 @@ impl Failure {
                 JudgeError::RequestIdReused(_) => {
                     row(Code::AlreadyExists, "REQUEST_ID_REUSED", None)
                 }
+                JudgeError::NotRecorded(_) => row(
+                    Code::Unavailable,
+                    "DECISION_NOT_RECORDED",
+                    Some(RETRY_STORAGE),
+                ),
+            },
+            Failure::Log(error) => log_row(error),
+            Failure::SpotCheck(error) => match error {
+                SpotCheckError::Running => row(Code::Aborted, "SPOT_CHECK_RUNS", None),
+                SpotCheckError::NoModel(_) => row(Code::FailedPrecondition, "NO_MODEL", None),
+                SpotCheckError::Case { source, .. } => Failure::from(source.clone()).row(),
+                SpotCheckError::Context { .. } => Row {
+                    violations: vec![Violation {
+                        field: "suite_jsonl",
+                        description: error.to_string(),
+                    }],
+                    ..row(Code::InvalidArgument, "MALFORMED_REQUEST", None)
+                },
+                SpotCheckError::Log(error) => log_row(error),
+            },
+            Failure::Authority(error) => match error {
+                AuthorityError::Empty(field) => Row {
+                    violations: vec![Violation {
+                        field,
+                        description: error.to_string(),
+                    }],
+                    ..row(Code::InvalidArgument, "MALFORMED_REQUEST", None)
+                },
+                AuthorityError::Refused(refusal) => match refusal {
+                    Refusal::Empty(field) | Refusal::TooLong { field, .. } => Row {
+                        violations: vec![Violation {
+                            field,
+                            description: error.to_string(),
+                        }],
+                        ..row(Code::InvalidArgument, "MALFORMED_REQUEST", None)
+                    },
+                    Refusal::Armed | Refusal::InShadow => {
+                        row(Code::FailedPrecondition, "NOT_TRIPPED", None)
+                    }
+                    Refusal::AdapterNotLoadable { .. } => {
+                        row(Code::FailedPrecondition, "ADAPTER_NOT_LOADABLE", None)
+                    }
+                },
+                AuthorityError::Overruled { .. } => {
+                    row(Code::FailedPrecondition, "KILL_SWITCH_TRIPPED", None)
+                }
+                AuthorityError::Log(error) => log_row(error),
             },
         }
     }
@@ -110,5 +175,42 @@ impl Failure {
                 .collect(),
             retry_delay: row.retry.map(super::convert::duration),
         }
+    }
+}
+
+fn log_row(error: &LogError) -> Row {
+    let row = |code, reason, retry| Row {
+        code,
+        reason,
+        retry,
+        violations: Vec::new(),
+    };
+    match error {
+        LogError::UnknownDecision(_) => row(Code::NotFound, "UNKNOWN_DECISION", None),
+        LogError::PageToken(_) => Row {
+            violations: vec![Violation {
+                field: "page_token",
+                description: error.to_string(),
+            }],
+            ..row(Code::InvalidArgument, "MALFORMED_REQUEST", None)
+        },
+        LogError::TooManyOutcomes { .. } => {
+            row(Code::FailedPrecondition, "TOO_MANY_OUTCOMES", None)
+        }
+        LogError::DecisionIdTaken(_)
+        | LogError::RequestIdTaken(_)
+        | LogError::AlreadyThere { .. }
+        | LogError::SpotCheckTaken(_)
+        | LogError::Unwritable(_)
+        | LogError::Unreadable { .. } => row(Code::Internal, "LOG_INCONSISTENT", None),
+        LogError::Full(_)
+        | LogError::ReadOnly(_)
+        | LogError::Busy(_)
+        | LogError::Io { .. }
+        | LogError::Corrupt { .. }
+        | LogError::Gone(_)
+        | LogError::NotALog(_)
+        | LogError::Newer { .. }
+        | LogError::Closed => row(Code::Unavailable, "LOG_UNAVAILABLE", Some(RETRY_STORAGE)),
     }
 }

@@ -311,6 +311,10 @@ impl Backend for Hooked<'_> {
     fn clear(&mut self) {
         self.backend.clear();
     }
+
+    fn set_adapter(&mut self, on: bool) -> Result<(), DecodeError> {
+        self.backend.set_adapter(on)
+    }
 }
 
 /// Holds the engine's thread where the test wants it.

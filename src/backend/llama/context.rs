@@ -5,6 +5,7 @@ use std::sync::Arc;
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::context::session::{LlamaStateSeqFlags, SeqState};
 use llama_cpp_2::llama_batch::LlamaBatch;
+use llama_cpp_2::model::LlamaLoraAdapter;
 use llama_cpp_2::token::LlamaToken;
 
 use super::tokenizer::LlamaTokenizer;
@@ -19,6 +20,8 @@ pub struct Llama<'m> {
     outputs: Vec<Option<i32>>,
     /// The cells of the sequence that was shared last, and its length then.
     shared: Option<(SequenceId, usize, SeqState)>,
+    /// With its scale. llama.cpp frees it with the model.
+    adapter: Option<(LlamaLoraAdapter, f32)>,
     capacity: Capacity,
     vocab_size: usize,
     tokenizer: Arc<LlamaTokenizer>,
@@ -28,6 +31,7 @@ pub struct Llama<'m> {
 impl<'m> Llama<'m> {
     pub fn new(
         context: LlamaContext<'m>,
+        adapter: Option<(LlamaLoraAdapter, f32)>,
         sequences: usize,
         tokenizer: Arc<LlamaTokenizer>,
         description: Description,
@@ -37,6 +41,7 @@ impl<'m> Llama<'m> {
             batch: LlamaBatch::new(batch, 1),
             outputs: Vec::new(),
             shared: None,
+            adapter,
             capacity: Capacity {
                 cells: context.n_ctx() as usize,
                 batch,
@@ -225,6 +230,23 @@ impl Backend for Llama<'_> {
         self.shared = None;
         self.outputs.clear();
         self.context.clear_kv_cache();
+    }
+
+    fn set_adapter(&mut self, on: bool) -> Result<(), DecodeError> {
+        let Some((adapter, scale)) = &mut self.adapter else {
+            return Ok(());
+        };
+        let outcome = match on {
+            true => {
+                let outcome = self.context.lora_adapter_set(adapter, *scale);
+                outcome.map_err(|error| error.to_string())
+            }
+            false => {
+                let outcome = self.context.lora_adapter_remove(adapter);
+                outcome.map_err(|error| error.to_string())
+            }
+        };
+        outcome.map_err(|error| DecodeError::Runtime(format!("the adapter was refused: {error}")))
     }
 }
 

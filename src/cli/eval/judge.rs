@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use super::super::print;
 use super::EvalArgs;
 use crate::app::{App, llama_source};
+use crate::backend::{Backend, OpenError, Source};
 use crate::client::{Client, ClientError, EngineState, Status};
 use crate::config::{Config, ModeName, Settings};
 use crate::eval::record::{Decider, Setup};
@@ -29,13 +30,21 @@ pub struct EngineArgs {
     #[arg(long, value_name = "DIR", env = "JUDGED_MODEL_DIR")]
     model_dir: Option<PathBuf>,
 
-    /// As in `judged serve`.
+    /// As in `judged serve`; rules-only with --decider rules.
     #[arg(long, value_name = "MODE", value_enum, env = "JUDGED_MODE")]
     mode: Option<ModeName>,
 
     /// As in `judged serve`; none with --decider model.
     #[arg(long, value_name = "1,2,3", env = "JUDGED_HARD_RULES")]
     hard_rules: Option<String>,
+
+    /// As in `judged serve`.
+    #[arg(long, value_name = "FLAG,…", env = "JUDGED_DISQUALIFIERS")]
+    disqualifiers: Option<String>,
+
+    /// As in `judged serve`.
+    #[arg(long, value_name = "NAME,…", env = "JUDGED_PLACEHOLDER_PEERS")]
+    placeholder_peers: Option<String>,
 
     /// Threads of the model; 0 means as many as may run here.
     #[arg(long, value_name = "N", env = "JUDGED_THREADS")]
@@ -54,11 +63,13 @@ pub struct EngineArgs {
     config: Option<PathBuf>,
 }
 
-const FLAGS: [(&str, &str); 8] = [
+const FLAGS: [(&str, &str); 10] = [
     ("bundle", "--bundle"),
     ("model_dir", "--model-dir"),
     ("mode", "--mode"),
     ("hard_rules", "--hard-rules"),
+    ("disqualifiers", "--disqualifiers"),
+    ("placeholder_peers", "--placeholder-peers"),
     ("threads", "--threads"),
     ("slots", "--slots"),
     ("prefill_chunk", "--prefill-chunk"),
@@ -138,13 +149,19 @@ impl EngineArgs {
     fn settings(&self, decider: Decider) -> Settings {
         let hard_rules = match decider {
             Decider::Model => Some("none".to_owned()),
-            Decider::Daemon => self.hard_rules.clone(),
+            Decider::Daemon | Decider::Rules => self.hard_rules.clone(),
+        };
+        let mode = match decider {
+            Decider::Rules => Some(ModeName::RulesOnly),
+            Decider::Daemon | Decider::Model => self.mode,
         };
         Settings {
             bundle: self.bundle.clone(),
             model_dir: self.model_dir.clone(),
-            mode: self.mode,
+            mode,
             hard_rules,
+            disqualifiers: self.disqualifiers.clone(),
+            placeholder_peers: self.placeholder_peers.clone(),
             threads: self.threads,
             slots: self.slots,
             prefill_chunk: self.prefill_chunk,
@@ -171,9 +188,25 @@ async fn start(args: &EvalArgs, matches: Option<&ArgMatches>) -> anyhow::Result<
     };
     let bundle =
         Bundle::find(&config.bundle, &Bundle::default_dirs()).map_err(|error| usage(&error))?;
-    let source = llama_source(&config, &bundle);
-    let app = App::start(&config, bundle, source).await?;
+    let app = match args.decider {
+        Decider::Rules => App::start(&config, bundle, NoModel).await?,
+        Decider::Daemon | Decider::Model => {
+            let source = llama_source(&config, &bundle);
+            App::start(&config, bundle, source).await?
+        }
+    };
     Ok((app, folder))
+}
+
+/// The rules need none, and one that lies there would take its time and memory.
+struct NoModel;
+
+impl Source for NoModel {
+    fn open(&mut self, _: &mut dyn FnMut(&mut dyn Backend)) -> Result<(), OpenError> {
+        Err(OpenError::Missing(
+            "the rules alone are measured".to_owned(),
+        ))
+    }
 }
 
 /// The status once the model is loaded, or cannot be.
@@ -211,6 +244,13 @@ fn setup(args: &EvalArgs, status: &Status) -> Result<Setup, Refusal> {
                 rules.join(", ")
             )));
         }
+    }
+    if args.decider == Decider::Rules && status.mode != Mode::RulesOnly {
+        return Err(Refusal::Usage(format!(
+            "--decider rules: the daemon is in mode {}, where they do not decide alone: \
+             start it with --mode rules-only",
+            status.mode
+        )));
     }
     if let Some(reason) = &status.degraded_reason {
         return Err(Refusal::Degraded(reason.clone()));

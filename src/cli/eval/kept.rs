@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use crate::eval::case::Case;
+use crate::dataset::case::Case;
 use crate::eval::record::{Answer, Record, Setup};
 use crate::eval::results::Results;
 

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::eval::case::Case;
+use crate::dataset::case::Case;
 
 /// Values of some keys; of each key that is named, one value must fit.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::eval::case::Case;
+use crate::dataset::case::Case;
 use crate::eval::record::{Answer, Record, Seconds, Setup};
 use crate::eval::report::Run;
 use crate::verdict::{DecidedBy, Mode, RationaleMode, Usage};
@@ -36,6 +36,7 @@ fn page() -> String {
         exact: true,
         setup: setup.clone(),
         label: Label::Pass,
+        disposition: Some(crate::verdict::Disposition::Dispatch),
         scores: Some(BTreeMap::from(Label::ALL.map(|label| (label, 0.2)))),
         legal_mass: Some(0.9),
         rationale: format!("because{SCRIPT}"),

@@ -22,9 +22,9 @@ fn decision(id: &str) -> Decision {
 
 /// Whether the id was known; it is afterwards.
 async fn is_known(recent: &Recent, id: &str) -> bool {
-    let claim = recent.claim(id, CONTENT).await.unwrap();
+    let mut claim = recent.claim(id, CONTENT).await.unwrap();
     let known = claim.decision().is_some();
-    claim.record(&decision(id));
+    claim.set(&decision(id));
     recent.entries.run_pending_tasks();
     known
 }

@@ -10,7 +10,7 @@ use super::Job;
 use super::error::SourceError;
 use crate::models::bundle::Base;
 use crate::models::progress::Progress;
-use crate::models::store::{Store, hex};
+use crate::models::store::Store;
 
 /// The sources by the names of their parts: what one source left is never
 /// mixed with what another gives.
@@ -139,7 +139,7 @@ impl<'a> Part<'a> {
                 got: self.len,
             });
         }
-        let got = hex(&self.hash.finalize());
+        let got = const_hex::encode(self.hash.finalize());
         if got != base.sha256 {
             discard(base, store, self.source);
             return Err(SourceError::WrongChecksum {

@@ -1,0 +1,98 @@
+//! `judged report`
+
+use std::time::SystemTime;
+
+use anyhow::bail;
+use clap::{Args, ValueEnum};
+
+use super::print;
+use crate::client::Client;
+use crate::decision_log::{Finding, Outcome};
+use crate::exit_code::ExitCode;
+use crate::verdict::Label;
+
+/// Say what was true of a decision, looked at afterwards.
+///
+/// Reports are kept with the decision, and the last one counts. False positives
+/// and incidents are what the kill switch watches: one of tier 1 trips it at
+/// once.
+#[derive(Args, Debug)]
+pub struct ReportArgs {
+    /// The decision's id, from an answer or from `judged decisions`.
+    decision_id: String,
+
+    /// What was found.
+    #[arg(value_enum)]
+    kind: Kind,
+
+    /// With `missed-violation`: what the label should have been.
+    #[arg(long, value_name = "LABEL", required_if_eq("kind", "missed-violation"))]
+    label: Option<Label>,
+
+    /// With `incident`: 1 is the worst, 3 the least.
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u8).range(1..=3),
+        required_if_eq("kind", "incident")
+    )]
+    tier: Option<u8>,
+
+    /// Who found it.
+    #[arg(long, value_name = "NAME", env = "USER")]
+    by: String,
+
+    /// What people should know of it later.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    note: String,
+
+    /// Where JudgeService listens.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:50551",
+        env = "JUDGED_ADDR"
+    )]
+    addr: String,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Kind {
+    /// The label was right.
+    Right,
+    /// A draft was stopped or held though no rule was violated.
+    FalsePositive,
+    /// A violation was not seen, or another one than there was.
+    MissedViolation,
+    /// Harm was done.
+    Incident,
+}
+
+pub fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
+    let finding = match (args.kind, args.label, args.tier) {
+        (Kind::Right, ..) => Finding::Right,
+        (Kind::FalsePositive, ..) => Finding::FalsePositive,
+        (Kind::MissedViolation, Some(label), _) => Finding::MissedViolation(label),
+        (Kind::Incident, _, Some(tier)) => Finding::Incident { tier },
+        (Kind::MissedViolation, None, _) => bail!("`--label` is missing"),
+        (Kind::Incident, _, None) => bail!("`--tier` is missing"),
+    };
+    let outcome = Outcome {
+        decision_id: args.decision_id.clone(),
+        time: SystemTime::now(),
+        finding,
+        who: args.by.clone(),
+        note: args.note.clone(),
+    };
+    let tripped = super::runtime()?.block_on(async {
+        let mut client = Client::connect(&args.addr).await?;
+        client.report(&outcome).await
+    })?;
+    print::say!("reported");
+    if tripped {
+        print::say!(
+            "this has tripped the kill switch: rules decide until `judged kill-switch re-arm`"
+        );
+    }
+    Ok(ExitCode::Ok)
+}

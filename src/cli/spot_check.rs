@@ -1,0 +1,80 @@
+//! `judged spot-check`
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::json;
+
+use super::print;
+use crate::client::Client;
+use crate::exit_code::ExitCode;
+
+/// Ask the running daemon's model labelled cases, and hold the result against
+/// the kill switch.
+///
+/// The cases count as no traffic, and are recorded as what they are. The daemon
+/// does the same by itself once a week with the suite that comes with it. A
+/// probe with fewer than half of its cases right trips the switch: the command
+/// ends with 12 then.
+#[derive(Args, Debug)]
+pub struct SpotCheckArgs {
+    /// Labelled cases in a format of `judged eval`; without it, the suite that
+    /// comes with the daemon.
+    #[arg(long, value_name = "FILE")]
+    suite: Option<PathBuf>,
+
+    /// Where ControlService listens.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:50552",
+        env = "JUDGED_CONTROL_ADDR"
+    )]
+    addr: String,
+
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &SpotCheckArgs) -> anyhow::Result<ExitCode> {
+    let suite = match &args.suite {
+        None => String::new(),
+        Some(path) => std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the suite `{}`", path.display()))?,
+    };
+    let checked = super::runtime()?.block_on(async {
+        let mut client = Client::connect(&args.addr).await?;
+        let bar = print::bar("asked");
+        let checked = client.spot_check(suite, |done, total| {
+            bar.set_length(total.into());
+            bar.set_position(done.into());
+        });
+        let checked = checked.await;
+        bar.finish_and_clear();
+        checked
+    })?;
+    if args.json {
+        let probes = checked.probes.iter().map(|(probe, (right, total))| {
+            (probe.clone(), json!({ "right": right, "total": total }))
+        });
+        let value = json!({
+            "probes": serde_json::Value::Object(probes.collect()),
+            "suite_sha256": checked.suite_sha256,
+            "tripped": checked.tripped,
+        });
+        print::out!("{value}");
+    } else {
+        for (probe, (right, total)) in &checked.probes {
+            print::out!("{probe:<8} {right:>3} of {total} right");
+        }
+    }
+    if checked.tripped {
+        print::say!(
+            "this has tripped the kill switch: rules decide until `judged kill-switch re-arm`"
+        );
+        return Ok(ExitCode::Tripped);
+    }
+    Ok(ExitCode::Ok)
+}

@@ -1,0 +1,99 @@
+//! Why no answer came.
+
+use std::fmt;
+use std::time::Duration;
+
+use tonic::{Code, TimeoutExpired};
+use tonic_types::StatusExt;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("`{addr}` is no address: {reason}")]
+    Address { addr: String, reason: String },
+    #[error("no daemon answers at `{addr}`: is `judged serve` running there?")]
+    Unreachable {
+        addr: String,
+        source: tonic::transport::Error,
+    },
+    #[error("{}{}", status.message(), Hints(status))]
+    Refused { status: Box<tonic::Status> },
+    #[error("the daemon's answer cannot be read: {0}")]
+    Answer(String),
+}
+
+impl ClientError {
+    /// The gRPC code's name, where the daemon gave one.
+    pub fn code(&self) -> Option<String> {
+        match self {
+            ClientError::Refused { status } => Some(format!("{:?}", status.code())),
+            _ => None,
+        }
+    }
+
+    /// The stable reason, where the daemon gave one.
+    pub fn reason(&self) -> Option<String> {
+        match self {
+            ClientError::Refused { status } => {
+                Some(status.get_error_details().error_info()?.reason.clone())
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the same request may well succeed a little later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            ClientError::Refused { status } => {
+                matches!(status.code(), Code::Unavailable | Code::ResourceExhausted)
+            }
+            _ => false,
+        }
+    }
+
+    /// When to try again, where the daemon said so.
+    pub fn retry_delay(&self) -> Option<Duration> {
+        match self {
+            ClientError::Refused { status } => retry_delay(status),
+            _ => None,
+        }
+    }
+
+    /// Whether no daemon answered, or one that is about to end.
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            ClientError::Unreachable { .. } => true,
+            ClientError::Refused { status } => status.code() == Code::Unavailable,
+            ClientError::Address { .. } | ClientError::Answer(_) => false,
+        }
+    }
+}
+
+/// When to try again, from a status's details.
+fn retry_delay(status: &tonic::Status) -> Option<Duration> {
+    let details = status.get_error_details();
+    details.retry_info().and_then(|info| info.retry_delay)
+}
+
+struct Hints<'s>(&'s tonic::Status);
+
+impl fmt::Display for Hints<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match retry_delay(self.0) {
+            Some(delay) => write!(f, " (try again in {} s)", delay.as_secs_f64()),
+            None => Ok(()),
+        }
+    }
+}
+
+pub(super) fn refused(status: tonic::Status) -> ClientError {
+    let first = std::error::Error::source(&status);
+    let mut causes = std::iter::successors(first, |cause| cause.source());
+    // To the transport, our own deadline is a cancellation.
+    let status = match causes.any(|cause| cause.is::<TimeoutExpired>()) {
+        true => tonic::Status::deadline_exceeded("no answer came before the deadline"),
+        false => status,
+    };
+    ClientError::Refused {
+        status: Box::new(status),
+    }
+}

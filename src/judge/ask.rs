@@ -1,0 +1,103 @@
+//! Asking the model for a label, and for its rationale.
+
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+use super::{Judge, JudgeError, Request};
+use crate::engine::worker::{Event, JobError, Scored};
+use crate::engine::{State, SubmitError};
+use crate::kill_switch;
+use crate::verdict::{RationaleMode, Scores};
+
+/// Under a grammar every answer has a label. Whose five labels hold less of the
+/// probability than this wanted to say something else.
+const LEGAL_MASS_FLOOR: f64 = 0.5;
+
+/// Drafts up to this size are tokenized at once, longer ones on a thread of their own.
+const INLINE_BYTES: usize = 16 * 1024;
+
+impl Judge {
+    /// Asks the model for the label; the inner error says why it cannot answer.
+    pub(super) async fn ask_model(
+        &self,
+        request: &Request,
+        deadline: Instant,
+    ) -> Result<Result<(Scored, mpsc::Receiver<Event>), String>, JudgeError> {
+        let ready = match self.engine.state() {
+            State::Ready(ready) => ready,
+            other => return Ok(Err(other.trouble().unwrap_or_default())),
+        };
+        let case = request.case.clone();
+        let long = case.draft.len() > INLINE_BYTES;
+        let prompt = if long {
+            let render = tokio::task::spawn_blocking(move || ready.prompt.render(&case));
+            match render.await {
+                Ok(prompt) => prompt?,
+                Err(panic) => return Ok(Err(format!("the prompt was not rendered: {panic}"))),
+            }
+        } else {
+            ready.prompt.render(&case)?
+        };
+        let submitted = self
+            .engine
+            .submit(prompt, request.rationale, request.arrived, deadline);
+        let mut events = match submitted {
+            Ok(events) => events,
+            Err(SubmitError::QueueFull) => return Err(JudgeError::QueueFull),
+            Err(SubmitError::Dead) => return Ok(Err(self.engine_trouble())),
+        };
+        let event = self.next_event(&mut events, deadline).await?;
+        match &event {
+            Some(Event::Scored(scored)) if request.rationale == RationaleMode::None => {
+                self.note_call(event.as_ref(), Some(&scored.scores));
+            }
+            // It has not ended yet.
+            Some(Event::Scored(_)) => {}
+            _ => self.note_call(event.as_ref(), None),
+        }
+        match event {
+            Some(Event::Scored(scored)) => Ok(Ok((scored, events))),
+            Some(Event::Failed(JobError::DeadlineExceeded)) => Err(JudgeError::DeadlineExceeded),
+            Some(Event::Failed(error)) => Ok(Err(error.to_string())),
+            Some(Event::Answered(_)) | None => Ok(Err(self.engine_trouble())),
+        }
+    }
+
+    /// The job's next event; `None` if the engine cannot give one.
+    pub(super) async fn next_event(
+        &self,
+        events: &mut mpsc::Receiver<Event>,
+        deadline: Instant,
+    ) -> Result<Option<Event>, JudgeError> {
+        let mut state = self.engine.watch();
+        tokio::select! {
+            biased;
+            event = events.recv() => Ok(event),
+            () = tokio::time::sleep_until(deadline.into()) => Err(JudgeError::DeadlineExceeded),
+            _ = state.wait_for(|state| !matches!(state, State::Ready(_))) => Ok(None),
+        }
+    }
+
+    /// Tells the kill switch how a call of the model ended.
+    pub(super) fn note_call(&self, end: Option<&Event>, scores: Option<&Scores>) {
+        let well_formed = match end {
+            Some(Event::Scored(_) | Event::Answered(_)) => {
+                scores.is_some_and(|scores| scores.legal_mass >= LEGAL_MASS_FLOOR)
+            }
+            Some(Event::Failed(JobError::Malformed(_) | JobError::Decode(_))) => false,
+            // These tell nothing of the model.
+            Some(Event::Failed(JobError::DeadlineExceeded | JobError::AdapterOff)) | None => {
+                return;
+            }
+        };
+        self.note(kill_switch::Event::Call { well_formed });
+    }
+
+    pub(super) fn engine_trouble(&self) -> String {
+        let state = self.engine.state();
+        state
+            .trouble()
+            .unwrap_or_else(|| "the engine failed".to_owned())
+    }
+}

@@ -1,0 +1,139 @@
+//! A spot check: labelled cases for the model alone, beside the traffic and
+//! never counted as such.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::{Judge, JudgeError, Request};
+use crate::context::Context;
+use crate::decision_log::{LogError, Origin, ProbeScore, SpotCheck};
+use crate::kill_switch::{Event, Tally, UnixMicros};
+use crate::spot_check::{self, Suite};
+use crate::verdict::{Case, RationaleMode};
+
+/// When the weekly spot check was and will be.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    pub last: Option<SpotCheck>,
+    pub next: SystemTime,
+    /// It was due long ago.
+    pub missed: bool,
+}
+
+impl Schedule {
+    pub fn is_due(&self) -> bool {
+        self.next <= SystemTime::now()
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Checked {
+    pub probes: BTreeMap<String, Tally>,
+    pub tripped: bool,
+}
+
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SpotCheckError {
+    #[error("another spot check runs: wait for its end")]
+    Running,
+    #[error("a spot check needs the model: {0}")]
+    NoModel(String),
+    #[error("case `{id}` was not judged: {source}")]
+    Case { id: String, source: JudgeError },
+    #[error("the context of case `{id}`: {reason}")]
+    Context { id: String, reason: String },
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+impl Judge {
+    pub async fn spot_check_schedule(&self) -> Result<Schedule, LogError> {
+        let last = self.log.last_spot_check().await?;
+        let then = last.as_ref().map(|last| micros(last.time));
+        let (since, now) = (micros(self.started), micros(SystemTime::now()));
+        let next = spot_check::next_due(then, since, now);
+        Ok(Schedule {
+            missed: spot_check::is_missed(then, since, now),
+            next: UNIX_EPOCH + Duration::from_micros(u64::try_from(next).unwrap_or(0)),
+            last,
+        })
+    }
+
+    /// Asks this week's cases one after the other, so that traffic hardly
+    /// notices, and holds the result against the kill switch. `each` learns how
+    /// many are done, of how many.
+    pub async fn spot_check(
+        &self,
+        suite: &Suite,
+        mut each: impl FnMut(usize, usize),
+    ) -> Result<Checked, SpotCheckError> {
+        let _running = self
+            .checking
+            .try_lock()
+            .map_err(|_| SpotCheckError::Running)?;
+        let chosen = suite.choose(spot_check::week_of(micros(SystemTime::now())));
+        let mut answers = Vec::new();
+        for case in &chosen {
+            each(answers.len(), chosen.len());
+            let failed = |source| SpotCheckError::Case {
+                id: case.id.clone(),
+                source,
+            };
+            let request = Request {
+                id: String::new(),
+                content: [0; 32],
+                case: Case {
+                    context: Context::parse(&case.context_json).map_err(|error| {
+                        SpotCheckError::Context {
+                            id: case.id.clone(),
+                            reason: error.to_string(),
+                        }
+                    })?,
+                    draft: case.draft.clone(),
+                    requested_channel: case.channel,
+                },
+                rationale: RationaleMode::None,
+                arrived: Instant::now(),
+                deadline: None,
+            };
+            let deadline = request.arrived + self.policy.max_deadline;
+            let asked = self.ask_model(&request, deadline).await.map_err(failed)?;
+            let (scored, _) = asked.map_err(SpotCheckError::NoModel)?;
+            let decision = self.by_model(&request, &scored);
+            let recorded = self.record(&request, &decision, Origin::SpotCheck, false, deadline);
+            recorded.await.map_err(failed)?;
+            answers.push((*case, decision.label));
+        }
+        each(answers.len(), chosen.len());
+        let probes = spot_check::score(answers);
+        self.log
+            .record_spot_check(SpotCheck {
+                run_id: uuid::Uuid::now_v7().to_string(),
+                time: SystemTime::now(),
+                suite_sha256: suite.sha256().to_owned(),
+                probes: probes
+                    .iter()
+                    .map(|(probe, tally)| (probe.clone(), kept(tally)))
+                    .collect(),
+                model: Some(self.revision.clone()),
+            })
+            .await?;
+        let tripped = self.note(Event::SpotCheck {
+            probes: probes.clone(),
+        });
+        self.authority.keep().await?;
+        Ok(Checked { probes, tripped })
+    }
+}
+
+fn kept(tally: &Tally) -> ProbeScore {
+    ProbeScore {
+        right: tally.right,
+        total: tally.total,
+    }
+}
+
+fn micros(time: SystemTime) -> UnixMicros {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMicros::try_from(since.as_micros()).unwrap_or(UnixMicros::MAX)
+}
