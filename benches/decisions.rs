@@ -39,8 +39,8 @@ const ROUND: Duration = Duration::from_secs(2);
 
 #[tokio::main]
 async fn main() {
-    let number = std::env::args().filter_map(|argument| argument.parse().ok());
-    let rounds: usize = number.last().unwrap_or(5);
+    let mut number = std::env::args().filter_map(|argument| argument.parse().ok());
+    let rounds: usize = number.next_back().unwrap_or(5);
     let requests: Arc<Vec<JudgeRequest>> = Arc::new(requests());
     println!(
         "pure rules, one thread: {:.0} decisions/s, median of {rounds} rounds",

@@ -1,11 +1,7 @@
 //! No verdict leaves unrecorded: what a caller got can be looked up, also by
 //! the next daemon on the same state folder.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that goes wrong should stop"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that goes wrong should stop")]
 
 #[path = "support/command.rs"]
 mod command;

@@ -24,8 +24,8 @@ pub fn recorded(entry: &Entry) -> proto::RecordedDecision {
         context_json,
         draft,
         masked: subject.masked.clone(),
-        context_sha256: const_hex::encode(&subject.context_sha256),
-        draft_sha256: const_hex::encode(&subject.draft_sha256),
+        context_sha256: const_hex::encode(subject.context_sha256),
+        draft_sha256: const_hex::encode(subject.draft_sha256),
         shadow: entry.shadow.as_ref().map(shadow),
         outcomes: entry.outcomes.iter().map(outcome).collect(),
         origin: match record.origin {
@@ -34,7 +34,7 @@ pub fn recorded(entry: &Entry) -> proto::RecordedDecision {
         }
         .into(),
         rationale_pending: record.rationale_pending,
-        content_sha256: const_hex::encode(&record.content_hash),
+        content_sha256: const_hex::encode(record.content_hash),
     }
 }
 

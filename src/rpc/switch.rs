@@ -1,6 +1,6 @@
 //! The kill switch to wire types.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::proto;
 use crate::judge::{Authority, Checked, Schedule};
@@ -115,5 +115,5 @@ fn probe(probe: &ProbeMeasure) -> proto::Condition {
 
 fn time(at: UnixMicros) -> prost_types::Timestamp {
     let since = Duration::from_micros(u64::try_from(at).unwrap_or(0));
-    SystemTime::from(UNIX_EPOCH + since).into()
+    (UNIX_EPOCH + since).into()
 }
