@@ -31,7 +31,7 @@ use judged::rules::Rulebook;
 use judged::verdict::{Case, DecidedBy, Decision, Disposition, Mode, Timings, Usage};
 use serde_json::Value;
 use tokio_stream::Stream;
-use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -185,9 +185,8 @@ async fn unlogged() -> std::net::SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let server = Server::builder()
-        .tcp_nodelay(true)
         .add_service(JudgeServiceServer::new(Unlogged(Rulebook::default())))
-        .serve_with_incoming(TcpListenerStream::new(listener));
+        .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)));
     tokio::spawn(server);
     addr
 }

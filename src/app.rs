@@ -10,10 +10,10 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic_health::server::HealthReporter;
 
 use crate::backend::llama::{AdapterFile, ContextConfig, Files, LlamaSource};
@@ -99,7 +99,7 @@ impl App {
             .add_service(reflection().build_v1alpha()?)
             .add_service(judge_service);
         servers.push(tokio::spawn(routes.serve_with_incoming_shutdown(
-            TcpListenerStream::new(listener),
+            incoming(listener),
             stop.clone().cancelled_owned(),
         )));
         let routes = server(config)
@@ -109,7 +109,7 @@ impl App {
             .add_service(reflection().build_v1alpha()?)
             .add_service(control_service);
         servers.push(tokio::spawn(routes.serve_with_incoming_shutdown(
-            TcpListenerStream::new(control_listener),
+            incoming(control_listener),
             stop.clone().cancelled_owned(),
         )));
         tracing::info!(%judge_addr, %control_addr, mode = %judge.policy().mode, "listening");
@@ -234,7 +234,12 @@ fn server(config: &Config) -> Server {
         .http2_keepalive_timeout(Some(config.keepalive))
         .http2_max_header_list_size(HEADER_LIST_LIMIT)
         .max_concurrent_streams(config.max_streams)
-        .tcp_nodelay(true)
+}
+
+/// Without Nagle's algorithm, by which the second packet of an answer waits until
+/// the caller has acknowledged the first: some 40 ms.
+fn incoming(listener: TcpListener) -> TcpIncoming {
+    TcpIncoming::from(listener).with_nodelay(Some(true))
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {

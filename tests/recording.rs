@@ -10,6 +10,7 @@ mod daemon;
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use command::Shell;
 use daemon::{Daemon, Gate, Setup, request, until};
@@ -170,6 +171,22 @@ async fn what_is_masked_is_nowhere_in_the_state_folder() {
         let bytes = fs::read(file.unwrap().path()).unwrap();
         assert!(!bytes.windows(16).any(|part| part == b"ada@birch.exampl"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_second_packet_of_an_answer_waits_for_no_acknowledgement() {
+    let daemon = Setup::new().start().await;
+    let long = format!("say:PASS\n{}", "A word about your plans. ".repeat(200));
+    let id = daemon.ask(request(&long)).await.unwrap().decision_id;
+    let mut times = Vec::new();
+    for _ in 0..21 {
+        let started = Instant::now();
+        assert_eq!(recorded(&daemon, &id).await.draft, long);
+        times.push(started.elapsed());
+    }
+    times.sort();
+    // Nagle's algorithm and a delayed acknowledgement make 40 ms of most.
+    assert!(times[10] < Duration::from_millis(20), "{times:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
