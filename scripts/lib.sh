@@ -29,12 +29,14 @@ stage() {
 }
 
 # start_daemon EXECUTABLE LOG [ARGUMENT…]: starts `judged serve` and waits until
-# it listens, be it without a model. Sets daemon, judge_addr and control_addr; the daemon is stopped
-# when the script ends.
+# it listens, be it without a model. Sets daemon, judge_addr and control_addr; the
+# daemon is stopped when the script ends.
 start_daemon() {
     local executable=$1 addresses end=$((SECONDS + 30))
     daemon_log=$2
     shift 2
+    # An older one would tell older addresses.
+    : >"$daemon_log"
     # In a session of its own: Ctrl-C reaches this script, which asks the daemon.
     setsid "$executable" serve --log info --log-format text "$@" 2>"$daemon_log" &
     daemon=$!

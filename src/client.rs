@@ -16,7 +16,7 @@ pub use self::error::ClientError;
 use self::error::refused;
 use self::status::status;
 pub use self::status::{EngineInfo, EngineState, Status};
-pub use self::switch::{Checked, Condition, KillSwitch, SwitchState};
+pub use self::switch::{Checked, Condition, KillSwitch, SpotChecks, SwitchState};
 use crate::channel::Channel;
 use crate::decision_log::{Contents, Entry, Filter, Outcome, Page};
 use crate::rpc::proto::control_service_client::ControlServiceClient;

@@ -25,6 +25,7 @@ mod tests;
 mod time;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -234,6 +235,16 @@ impl DecisionLog {
 
     pub async fn last_spot_check(&self) -> Result<Option<SpotCheck>, LogError> {
         self.readers.ask(Reader::last_spot_check).await
+    }
+
+    /// How the model did on each probe, by the last reports of decisions that were
+    /// received then or later.
+    pub async fn reported_accuracy(
+        &self,
+        since: SystemTime,
+    ) -> Result<BTreeMap<String, ProbeScore>, LogError> {
+        let ask = move |reader: &Reader| reader.reported_accuracy(since);
+        self.readers.ask(ask).await
     }
 
     /// Writes what waits, and closes the file. Other handles get

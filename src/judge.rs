@@ -30,6 +30,7 @@ use crate::verdict::{
     Usage,
 };
 
+use self::ask::LEGAL_MASS_FLOOR;
 pub use self::authority::{Authority, AuthorityError, Standing};
 pub use self::policy::{Dispositions, Policy};
 pub use self::recent::ContentHash;
@@ -191,7 +192,7 @@ impl Judge {
             Finding::Incident { tier } => kill_switch::Event::Incident {
                 tier,
                 decision: Some(decision),
-                probe: None,
+                probe: outcome.probe,
             },
             finding => kill_switch::Event::Reported {
                 decision,
@@ -337,8 +338,20 @@ impl Judge {
 
     fn by_model(&self, request: &Request, scored: &Scored) -> Decision {
         let label = scored.scores.best();
+        let mass = scored.scores.legal_mass;
+        let (disposition, reason) = match self.policy.dispositions.of(label) {
+            Disposition::Dispatch if mass < LEGAL_MASS_FLOOR => {
+                let share = mass * 100.0;
+                let reason = format!(
+                    "the model hardly meant it: the labels hold {share:.1} % of its probability"
+                );
+                (Disposition::HoldForReview, Some(reason))
+            }
+            disposition => (disposition, None),
+        };
         self.counts.by_model.fetch_add(1, Relaxed);
         Decision {
+            degraded_reason: reason,
             scores: Some(scored.scores),
             model: Some(self.revision.clone()),
             usage: scored.usage,
@@ -346,7 +359,7 @@ impl Judge {
                 total: request.arrived.elapsed(),
                 ..scored.timings
             },
-            ..self.decision(label, DecidedBy::Model, self.policy.dispositions.of(label))
+            ..self.decision(label, DecidedBy::Model, disposition)
         }
     }
 

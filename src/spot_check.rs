@@ -9,4 +9,4 @@ mod tests;
 
 pub use schedule::{is_missed, next_due, week_of};
 pub use score::score;
-pub use suite::{Suite, SuiteError};
+pub use suite::{Suite, SuiteError, is_probe_name};

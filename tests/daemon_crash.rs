@@ -109,6 +109,7 @@ async fn ask_on(mut client: Client, told: Arc<Mutex<Told>>) {
                 decision_id: id.clone(),
                 time: SystemTime::now(),
                 finding: Finding::Right,
+                probe: None,
                 who: "Ida".to_owned(),
                 note: id.clone(),
             };

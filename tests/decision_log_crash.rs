@@ -250,6 +250,7 @@ fn outcome(id: &str) -> Outcome {
         decision_id: id.to_owned(),
         time: UNIX_EPOCH,
         finding: Finding::FalsePositive,
+        probe: None,
         who: id.to_owned(),
         note: id.repeat(2),
     }

@@ -242,6 +242,23 @@ async fn logits_that_are_no_numbers_never_become_a_verdict_of_the_model() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pass_that_the_model_hardly_meant_is_held() {
+    let daemon = Setup::new().start().await;
+    for (says, disposition) in [
+        ("PASS", Disposition::HoldForReview),
+        ("SUPPRESS", Disposition::DoNotSend),
+    ] {
+        let draft = format!("say:{says}\nfault:unmeant");
+        let response = daemon.ask(request(&draft)).await.unwrap();
+        assert_eq!(response.decided_by(), DecidedBy::Model);
+        assert_eq!(response.disposition(), disposition);
+        assert!(response.legal_mass < 0.5);
+        let told = response.degraded_reason.contains("hardly meant it");
+        assert_eq!(told, says == "PASS", "{}", response.degraded_reason);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stuck_engine_answers_by_rules_until_it_moves_again() {
     let gate = Gate::default();
     let daemon = Setup::new()

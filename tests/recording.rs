@@ -213,6 +213,30 @@ async fn reports_are_kept_in_order_with_their_decision() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_reported_of_a_probe_counts_for_its_accuracy() {
+    let daemon = Setup::new().start().await;
+    for (draft, kind) in [
+        ("say:BLOCK", OutcomeKind::Right),
+        ("say:BLOCK", OutcomeKind::Right),
+        ("say:PENALISE", OutcomeKind::FalsePositive),
+    ] {
+        let id = daemon.ask(request(draft)).await.unwrap().decision_id;
+        let report = ReportOutcomeRequest {
+            probe: "E01".to_owned(),
+            ..outcome(&id, kind)
+        };
+        daemon.client().report_outcome(report).await.unwrap();
+        assert_eq!(recorded(&daemon, &id).await.outcomes[0].probe, "E01");
+    }
+    let addr = daemon.control_addr.clone();
+    let status =
+        tokio::task::spawn_blocking(move || Shell::new().run(&["status", "--addr", &addr]).stdout);
+    let status = status.await.unwrap();
+    assert!(status.contains("reported  E01 2 of 3 right"), "{status}");
+    assert!(status.contains("checked   never, next 20"), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_report_that_says_too_little_is_refused_with_all_that_is_missing() {
     let daemon = Setup::new().start().await;
     let id = daemon.ask(request("say:BLOCK")).await.unwrap().decision_id;
@@ -232,6 +256,11 @@ async fn a_report_that_says_too_little_is_refused_with_all_that_is_missing() {
     assert_eq!(fields(missed).await, ["true_label"]);
     let incident = outcome(&id, OutcomeKind::Incident);
     assert_eq!(fields(incident).await, ["incident_tier"]);
+    let probe = ReportOutcomeRequest {
+        probe: "E 01".to_owned(),
+        ..outcome(&id, OutcomeKind::Right)
+    };
+    assert_eq!(fields(probe).await, ["probe"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

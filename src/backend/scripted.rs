@@ -26,6 +26,8 @@ pub enum Fault {
     DecodeError,
     /// The row of logits holds no numbers.
     NotFinite,
+    /// The row prefers what is no label.
+    Unmeant,
     /// The step takes this long.
     Hang(Duration),
 }
@@ -108,6 +110,7 @@ impl Scripted {
                 Some(Fault::Panic) => panic!("a panic that the script asked for"),
                 Some(Fault::Hang(time)) => std::thread::sleep(time),
                 Some(Fault::NotFinite) => row.fill(f32::NAN),
+                Some(Fault::Unmeant) => row[vocabulary.end as usize] = 25.0,
                 Some(Fault::DecodeError) => {
                     let reason = "a failure that the script asked for".to_owned();
                     return Err(DecodeError::Runtime(reason));

@@ -81,10 +81,15 @@ pub fn text(entry: &Entry) -> String {
     }
     for outcome in &entry.outcomes {
         let Outcome { who, note, .. } = outcome;
+        let probe = outcome.probe.as_ref().map(|probe| format!(" of {probe}"));
         let when = time(outcome.time);
         row(
             "reported",
-            format!("{when} {} by {who}: {note}", finding(&outcome.finding)),
+            format!(
+                "{when} {}{} by {who}: {note}",
+                finding(&outcome.finding),
+                probe.unwrap_or_default()
+            ),
         );
     }
     lines.join("\n")
@@ -143,6 +148,7 @@ fn outcome_json(outcome: &Outcome) -> Value {
         "kind": outcome.finding.kind().as_str(),
         "true_label": label,
         "incident_tier": tier,
+        "probe": outcome.probe,
         "reported_by": outcome.who,
         "note": outcome.note,
     })

@@ -38,6 +38,10 @@ pub struct ReportArgs {
     )]
     tier: Option<u8>,
 
+    /// What it is a case of, such as `E01`: `judged status` counts how the model did on each.
+    #[arg(long, value_name = "NAME")]
+    probe: Option<String>,
+
     /// Who found it.
     #[arg(long, value_name = "NAME", env = "USER")]
     by: String,
@@ -81,6 +85,7 @@ pub fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
         decision_id: args.decision_id.clone(),
         time: SystemTime::now(),
         finding,
+        probe: args.probe.clone(),
         who: args.by.clone(),
         note: args.note.clone(),
     };

@@ -1,10 +1,11 @@
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::json;
 
-use super::print;
-use crate::client::{Client, ClientError, EngineState, Status};
+use super::{print, record};
+use crate::client::{Client, ClientError, EngineState, SpotChecks, Status};
 use crate::exit_code::ExitCode;
 
 /// Tell what serves, how well, and why not better.
@@ -135,11 +136,27 @@ fn print_text(status: &Status) -> anyhow::Result<()> {
         "" => print::out!("switch    {}", switch.state.as_str()),
         reason => print::out!("switch    {}: {reason}", switch.state.as_str()),
     }
+    print::out!("checked   {}", checked(&status.spot_checks));
+    if !status.reported.is_empty() {
+        let probes = status.reported.iter();
+        let probes =
+            probes.map(|(probe, (right, total))| format!("{probe} {right} of {total} right"));
+        print::out!("reported  {}", probes.collect::<Vec<_>>().join(", "));
+    }
     if let Some(trouble) = &status.log_trouble {
         print::out!("log       {trouble}");
     }
     print::out!("uptime    {:.0} s", status.uptime.as_secs_f64());
     Ok(())
+}
+
+fn checked(checks: &SpotChecks) -> String {
+    let last = checks.last.map_or("never".to_owned(), record::time);
+    let next = checks.next.map_or("unknown".to_owned(), record::time);
+    match checks.missed {
+        true => format!("{last}: MISSED, run `judged spot-check`"),
+        false => format!("{last}, next {next}"),
+    }
 }
 
 fn to_json(status: &Status) -> serde_json::Value {
@@ -150,6 +167,13 @@ fn to_json(status: &Status) -> serde_json::Value {
         "degraded_reason": status.degraded_reason,
         "draining": status.draining,
         "kill_switch": super::kill_switch::to_json(&status.kill_switch),
+        "spot_checks": {
+            "last": status.spot_checks.last.map(record::time),
+            "next": status.spot_checks.next.map(record::time),
+            "missed": status.spot_checks.missed,
+            "probes": accuracies(&status.spot_checks.probes),
+        },
+        "reported": accuracies(&status.reported),
         "log_trouble": status.log_trouble,
         "hard_rules": status.hard_rules,
         "answer_rules": status.answer_rules,
@@ -179,4 +203,11 @@ fn to_json(status: &Status) -> serde_json::Value {
         "decode_tokens": status.decode_tokens,
         "decode_seconds": status.decode_time.as_secs_f64(),
     })
+}
+
+fn accuracies(probes: &BTreeMap<String, (u32, u32)>) -> serde_json::Value {
+    let probes = probes
+        .iter()
+        .map(|(probe, (right, total))| (probe.clone(), json!({"right": right, "total": total})));
+    serde_json::Value::Object(probes.collect())
 }

@@ -84,6 +84,7 @@ fn outcome(decision_id: &str, report: proto::Outcome) -> Result<Outcome, ClientE
         decision_id: decision_id.to_owned(),
         time: time(report.reported)?,
         finding,
+        probe: some(report.probe),
         who: report.reported_by,
         note: report.note,
     })
@@ -139,6 +140,7 @@ pub(super) fn report(outcome: &Outcome) -> proto::ReportOutcomeRequest {
         incident_tier: incident_tier.into(),
         reported_by: outcome.who.clone(),
         note: outcome.note.clone(),
+        probe: outcome.probe.clone().unwrap_or_default(),
     }
 }
 

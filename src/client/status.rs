@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::ClientError;
 use super::decision::{duration, revision, some};
-use super::switch::{KillSwitch, switch};
+use super::switch::{KillSwitch, SpotChecks, accuracies, spot_checks, switch};
 use crate::backend::Device;
 use crate::rpc::{convert, proto};
 use crate::verdict::{Label, Mode, ModelRevision};
@@ -38,6 +38,9 @@ pub struct Status {
     /// The label of each rule that a rationale may name.
     pub answer_rules: BTreeMap<String, Label>,
     pub kill_switch: KillSwitch,
+    pub spot_checks: SpotChecks,
+    /// Right ones, of how many, by probe, as people reported in the last 30 days.
+    pub reported: BTreeMap<String, (u32, u32)>,
     /// Why nothing can be recorded.
     pub log_trouble: Option<String>,
 }
@@ -120,6 +123,8 @@ pub(super) fn status(response: proto::GetStatusResponse) -> Result<Status, Clien
         hard_rules: response.hard_rules,
         answer_rules,
         kill_switch: switch(response.kill_switch.unwrap_or_default())?,
+        spot_checks: spot_checks(response.spot_checks.unwrap_or_default()),
+        reported: accuracies(response.reported),
         log_trouble: some(response.decision_log.unwrap_or_default().trouble),
     })
 }

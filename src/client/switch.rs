@@ -61,12 +61,37 @@ pub struct Checked {
     pub tripped: bool,
 }
 
+/// When the weekly spot check was and will be, and how it did.
+#[derive(Clone, Debug, Default)]
+pub struct SpotChecks {
+    pub last: Option<SystemTime>,
+    pub next: Option<SystemTime>,
+    /// The last one that was due did not come to its end.
+    pub missed: bool,
+    pub probes: BTreeMap<String, (u32, u32)>,
+}
+
+pub(super) fn spot_checks(checks: proto::SpotChecks) -> SpotChecks {
+    let time = |time: prost_types::Timestamp| SystemTime::try_from(time).ok();
+    SpotChecks {
+        last: checks.last.and_then(time),
+        next: checks.next.and_then(time),
+        missed: checks.missed,
+        probes: accuracies(checks.probes),
+    }
+}
+
+/// Right ones, of how many, by probe.
+pub(super) fn accuracies(probes: Vec<proto::ProbeAccuracy>) -> BTreeMap<String, (u32, u32)> {
+    let probes = probes.into_iter();
+    probes
+        .map(|probe| (probe.probe, (probe.right, probe.total)))
+        .collect()
+}
+
 pub(super) fn checked(result: proto::SpotCheckResult) -> Checked {
-    let probes = result.probes.into_iter();
     Checked {
-        probes: probes
-            .map(|probe| (probe.probe, (probe.right, probe.total)))
-            .collect(),
+        probes: accuracies(result.probes),
         suite_sha256: result.suite_sha256,
         tripped: result.tripped,
     }

@@ -244,15 +244,16 @@ fn report(connection: &Connection, outcome: &Outcome) -> Result<(), Refusal> {
         Finding::MissedViolation(label) => (Some(label.as_str()), None),
         Finding::Incident { tier } => (None, Some(tier)),
     };
-    let sql = "INSERT INTO outcomes (decision, reported, kind, true_label, tier, who, note)
-        SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
-        WHERE (SELECT count(*) FROM outcomes WHERE decision = ?1) < ?8";
+    let sql = "INSERT INTO outcomes (decision, reported, kind, true_label, tier, probe, who, note)
+        SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
+        WHERE (SELECT count(*) FROM outcomes WHERE decision = ?1) < ?9";
     let added = connection.prepare_cached(sql)?.execute(params![
         decision,
         to_micros(outcome.time),
         outcome.finding.kind().as_str(),
         true_label,
         tier,
+        outcome.probe,
         outcome.who,
         outcome.note,
         OUTCOMES_LIMIT

@@ -13,6 +13,8 @@ pub struct Outcome {
     pub decision_id: String,
     pub time: SystemTime,
     pub finding: Finding,
+    /// What it is a case of, such as `E01`, where somebody knows.
+    pub probe: Option<String>,
     pub who: String,
     pub note: String,
 }

@@ -1,5 +1,6 @@
 //! One connection that only reads.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -13,7 +14,7 @@ use super::outcome::Outcome;
 use super::record::{Entry, Recorded};
 use super::row;
 use super::schema;
-use super::spot_check::SpotCheck;
+use super::spot_check::{ProbeScore, SpotCheck};
 use super::time::to_micros;
 
 /// The most decisions of one page.
@@ -132,6 +133,21 @@ impl Reader {
     pub fn last_spot_check(&self) -> Result<Option<SpotCheck>, LogError> {
         let sql = "SELECT * FROM spot_checks ORDER BY ran DESC, seq DESC LIMIT 1";
         Ok(self.all(sql, [], row::spot_check)?.into_iter().next())
+    }
+
+    /// How the model did on each probe, by the last reports of decisions that were
+    /// received then or later.
+    pub fn reported_accuracy(
+        &self,
+        since: SystemTime,
+    ) -> Result<BTreeMap<String, ProbeScore>, LogError> {
+        let sql = "SELECT o.probe, count(*) AS total, sum(o.kind = 'RIGHT') AS right
+            FROM outcomes o JOIN decisions d ON d.seq = o.decision
+            WHERE o.probe IS NOT NULL AND d.decided_by = 'MODEL' AND d.received >= ?
+            AND o.seq = (SELECT max(seq) FROM outcomes WHERE decision = o.decision)
+            GROUP BY o.probe";
+        let found = self.all(sql, [to_micros(since)], row::probe_score)?;
+        Ok(found.into_iter().collect())
     }
 
     pub fn state(&self, key: &str) -> Result<Option<serde_json::Value>, LogError> {

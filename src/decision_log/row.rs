@@ -8,7 +8,7 @@ use super::error::LogError;
 use super::filter::Cursor;
 use super::outcome::{Finding, FindingKind, Outcome};
 use super::record::{Entry, Record, Recorded, ShadowAnswer};
-use super::spot_check::SpotCheck;
+use super::spot_check::{ProbeScore, SpotCheck};
 use super::stored::{Answer, FORMAT, Rest, Shadow, named};
 use super::subject::{Content, Subject};
 use super::time::from_micros;
@@ -72,9 +72,19 @@ pub fn outcome(row: &Row<'_>, decision_id: &str) -> Result<Outcome, LogError> {
         decision_id: decision_id.to_owned(),
         time: from_micros(get(row, "reported")?),
         finding,
+        probe: get(row, "probe")?,
         who: get(row, "who")?,
         note: get(row, "note")?,
     })
+}
+
+/// A probe with its score.
+pub fn probe_score(row: &Row<'_>) -> Result<(String, ProbeScore), LogError> {
+    let score = ProbeScore {
+        right: get(row, "right")?,
+        total: get(row, "total")?,
+    };
+    Ok((get(row, "probe")?, score))
 }
 
 pub fn spot_check(row: &Row<'_>) -> Result<SpotCheck, LogError> {

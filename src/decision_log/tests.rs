@@ -116,6 +116,7 @@ fn outcome(decision_id: &str, finding: Finding) -> Outcome {
         decision_id: decision_id.to_owned(),
         time: at(1_000),
         finding,
+        probe: None,
         who: "Ada".to_owned(),
         note: "seen".to_owned(),
     }

@@ -11,8 +11,9 @@ use crate::kill_switch;
 use crate::verdict::{RationaleMode, Scores};
 
 /// Under a grammar every answer has a label. Whose five labels hold less of the
-/// probability than this wanted to say something else.
-const LEGAL_MASS_FLOOR: f64 = 0.5;
+/// probability than this wanted to say something else: it is malformed, and lets
+/// nothing out.
+pub(super) const LEGAL_MASS_FLOOR: f64 = 0.5;
 
 /// Drafts up to this size are tokenized at once, longer ones on a thread of their own.
 const INLINE_BYTES: usize = 16 * 1024;

@@ -2,6 +2,7 @@
 //! switch over it. Both are kept in the decision log's file, so that a restart
 //! changes nothing.
 
+use std::error::Error as _;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -92,7 +93,10 @@ impl Authority {
                 let restored = KillSwitch::restore(&kept.to_string(), thresholds);
                 restored.unwrap_or_else(|error| {
                     tracing::error!(%error, "the kill switch counts as tripped");
-                    KillSwitch::lost(thresholds, error.to_string(), now())
+                    let reason = error
+                        .source()
+                        .map_or(error.to_string(), ToString::to_string);
+                    KillSwitch::lost(thresholds, reason, now())
                 })
             }
         };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -57,6 +57,8 @@ impl ControlService for ControlRpc {
             answer_rules.map(|(rule, label)| (rule.clone(), convert::label(*label).into()));
         // Where the log cannot be read, its trouble is told.
         let schedule = judge.spot_check_schedule().await.ok();
+        let since = SystemTime::now() - REPORTED;
+        let reported = judge.log().reported_accuracy(since).await;
         let trouble = judge.log().health().borrow().clone();
         let response = GetStatusResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -88,6 +90,7 @@ impl ControlService for ControlRpc {
                 trouble: trouble.map(|error| error.to_string()).unwrap_or_default(),
             }),
             spot_checks: schedule.as_ref().map(switch::schedule),
+            reported: switch::accuracies(&reported.unwrap_or_default()),
         };
         Ok(Response::new(response))
     }
@@ -207,6 +210,9 @@ impl ControlService for ControlRpc {
         }
     }
 }
+
+/// How far back reports count for a probe's accuracy: 30 days.
+const REPORTED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Decisions on a page, unless the caller says.
 const PAGE_SIZE: usize = 100;

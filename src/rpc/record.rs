@@ -6,6 +6,7 @@ use super::convert;
 use super::proto;
 use super::status::{Failure, Violation};
 use crate::decision_log::{Entry, Filter, Finding, FindingKind, Origin, Outcome, ShadowAnswer};
+use crate::spot_check;
 use crate::verdict::Label;
 
 pub fn recorded(entry: &Entry) -> proto::RecordedDecision {
@@ -66,6 +67,7 @@ fn outcome(outcome: &Outcome) -> proto::Outcome {
         incident_tier: incident_tier.into(),
         reported_by: outcome.who.clone(),
         note: outcome.note.clone(),
+        probe: outcome.probe.clone().unwrap_or_default(),
     }
 }
 
@@ -88,12 +90,17 @@ pub fn report(request: proto::ReportOutcomeRequest, now: SystemTime) -> Result<O
     if request.note.len() > NOTE_LIMIT {
         check.wrong("note", format!("`note` is longer than {NOTE_LIMIT} bytes"));
     }
+    if !request.probe.is_empty() && !spot_check::is_probe_name(&request.probe) {
+        let why = "`probe` must be 1 to 32 letters, digits, `-` or `_`";
+        check.wrong("probe", why);
+    }
     let finding = check.finding(&request);
     let finding = check.done(finding)?;
     Ok(Outcome {
         decision_id: request.decision_id,
         time: now,
         finding,
+        probe: (!request.probe.is_empty()).then_some(request.probe),
         who: request.reported_by,
         note: request.note,
     })

@@ -1,8 +1,10 @@
 //! The kill switch to wire types.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::proto;
+use crate::decision_log::ProbeScore;
 use crate::judge::{Authority, Checked, Schedule};
 use crate::kill_switch::{Measure, ProbeMeasure, State, UnixMicros};
 use crate::spot_check::Suite;
@@ -50,19 +52,21 @@ pub fn status(authority: &Authority) -> proto::KillSwitch {
 
 pub fn schedule(schedule: &Schedule) -> proto::SpotChecks {
     let last = schedule.last.as_ref();
-    let probes = last.map(|last| last.probes.iter()).into_iter().flatten();
     proto::SpotChecks {
         last: last.map(|last| last.time.into()),
         next: Some(schedule.next.into()),
         missed: schedule.missed,
-        probes: probes
-            .map(|(probe, score)| proto::ProbeAccuracy {
-                probe: probe.clone(),
-                right: score.right,
-                total: score.total,
-            })
-            .collect(),
+        probes: last.map_or_else(Vec::new, |last| accuracies(&last.probes)),
     }
+}
+
+pub fn accuracies(probes: &BTreeMap<String, ProbeScore>) -> Vec<proto::ProbeAccuracy> {
+    let probes = probes.iter().map(|(probe, score)| proto::ProbeAccuracy {
+        probe: probe.clone(),
+        right: score.right,
+        total: score.total,
+    });
+    probes.collect()
 }
 
 pub fn checked(suite: &Suite, checked: &Checked) -> proto::RunSpotCheckResponse {

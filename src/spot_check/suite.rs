@@ -140,13 +140,18 @@ fn turn(cases: &[Case], count: usize, week: i64) -> impl Iterator<Item = &Case> 
     cases.iter().cycle().skip(start).take(count)
 }
 
+/// 1 to 32 letters, digits, `-` or `_`.
+pub fn is_probe_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (1..=32).contains(&name.len()) && name.bytes().all(plain)
+}
+
 fn probe_of(line: usize, case: &Case) -> Result<String, SuiteError> {
     let Some(probe) = &case.probe else {
         let id = case.id.clone();
         return Err(SuiteError::NoProbe { line, id });
     };
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    match (1..=32).contains(&probe.len()) && probe.bytes().all(plain) {
+    match is_probe_name(probe) {
         true => Ok(probe.clone()),
         false => Err(SuiteError::ProbeName {
             line,

@@ -219,6 +219,7 @@ pub fn script(prompt: &str) -> Reply {
         "panic" => Fault::Panic,
         "decode" => Fault::DecodeError,
         "nan" => Fault::NotFinite,
+        "unmeant" => Fault::Unmeant,
         other => panic!("no fault `{other}`"),
     });
     Reply {

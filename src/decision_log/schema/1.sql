@@ -48,12 +48,15 @@ CREATE TABLE outcomes (
     kind TEXT NOT NULL,
     true_label TEXT,
     tier INTEGER,
+    probe TEXT,
     who TEXT NOT NULL,
     note TEXT NOT NULL
 ) STRICT;
 
 CREATE INDEX outcomes_by_decision ON outcomes (decision);
 CREATE INDEX outcomes_by_kind ON outcomes (kind, decision);
+CREATE INDEX outcomes_by_probe ON outcomes (probe, decision)
+    WHERE probe IS NOT NULL;
 
 CREATE TABLE spot_checks (
     seq INTEGER PRIMARY KEY,

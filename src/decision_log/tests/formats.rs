@@ -17,8 +17,8 @@ async fn a_row_of_format_1_is_read_as_it_was_written() {
             0, 'PASS',
             '{"scores":{"probabilities":[0,0,0,0,1],"legal_mass":1},"model":{"bundle":"tiny@1","base_sha256":"ab","adapter_sha256":null,"adapter_scale":0,"template_sha256":"ef"}}');
         INSERT INTO subjects VALUES (1, zeroblob(32), zeroblob(32), '["$[''draft'']"]', '{}', '[masked]');
-        INSERT INTO outcomes VALUES (1, 1, 1800000000000002, 'MISSED_VIOLATION', 'SUPPRESS', NULL, 'Ada', '');
-        INSERT INTO outcomes VALUES (2, 1, 1800000000000003, 'INCIDENT', NULL, 1, 'Ada', 'called');
+        INSERT INTO outcomes VALUES (1, 1, 1800000000000002, 'MISSED_VIOLATION', 'SUPPRESS', NULL, NULL, 'Ada', '');
+        INSERT INTO outcomes VALUES (2, 1, 1800000000000003, 'INCIDENT', NULL, 1, NULL, 'Ada', 'called');
     "#;
     let insert_all = move |connection: &mut rusqlite::Connection| {
         for statement in insert.split_inclusive(");\n") {
@@ -39,6 +39,7 @@ async fn a_row_of_format_1_is_read_as_it_was_written() {
         decision_id: "d-1".to_owned(),
         time: time(micros),
         finding,
+        probe: None,
         who: "Ada".to_owned(),
         note: note.to_owned(),
     };

@@ -28,6 +28,42 @@ async fn all(log: &DecisionLog, filter: &Filter, size: usize) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn a_probes_accuracy_counts_the_last_reports_of_what_the_model_decided() {
+    let folder = Folder::new();
+    let log = filled(&folder, 4).await;
+    let by_rules = Record {
+        decision: Decision {
+            decided_by: DecidedBy::Rules,
+            ..decision("by-rules")
+        },
+        ..record("by-rules", 5)
+    };
+    log.record(by_rules).await.unwrap();
+    for (id, finding, probe) in [
+        ("d-1", Finding::FalsePositive, Some("E01")),
+        ("d-1", Finding::Right, Some("E01")),
+        ("d-2", Finding::MissedViolation(Label::Pass), Some("E01")),
+        ("d-3", Finding::Right, None),
+        ("by-rules", Finding::Right, Some("E01")),
+        ("d-0", Finding::Right, Some("C02")),
+    ] {
+        let probe = probe.map(str::to_owned);
+        let outcome = Outcome {
+            probe,
+            ..outcome(id, finding)
+        };
+        log.report(outcome).await.unwrap();
+    }
+    let accuracy = async |since| log.reported_accuracy(at(since)).await.unwrap();
+    let score = |right, total| ProbeScore { right, total };
+    let all = accuracy(0).await;
+    assert_eq!(all["E01"], score(1, 2));
+    assert_eq!(all["C02"], score(1, 1));
+    let later = accuracy(1).await;
+    assert_eq!(later.keys().collect::<Vec<_>>(), ["E01"]);
+}
+
+#[tokio::test]
 async fn pages_join_to_the_whole_list_newest_first() {
     let folder = Folder::new();
     let log = filled(&folder, 10).await;
