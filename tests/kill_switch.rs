@@ -12,6 +12,7 @@ use std::path::Path;
 
 use command::Shell;
 use daemon::{Daemon, Gate, Setup, request, until};
+use judged::backend::{Backend, OpenError, Source};
 use judged::rpc::proto::kill_switch::State;
 use judged::rpc::proto::{
     DecidedBy, Disposition, GetStatusRequest, JudgeRequest, JudgeResponse, KillSwitch, Label, Mode,
@@ -216,6 +217,65 @@ async fn a_trip_outlives_the_daemon_and_ends_through_shadow_by_a_person() {
     assert_eq!(again.code(), Code::FailedPrecondition);
     let details = again.get_error_details();
     assert_eq!(details.error_info().unwrap().reason, "NOT_TRIPPED");
+}
+
+/// Its base would do.
+struct WithBrokenAdapter;
+
+impl Source for WithBrokenAdapter {
+    fn open(&mut self, _: &mut dyn FnMut(&mut dyn Backend)) -> Result<(), OpenError> {
+        Err(OpenError::Adapter("its file is cut off".to_owned()))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_adapter_that_cannot_be_loaded_trips_and_is_not_re_armed_before_it_can() {
+    let state = TempDir::new().unwrap();
+    let mut daemon = in_state(state.path()).start_with(WithBrokenAdapter).await;
+    until("it has tripped", || {
+        daemon.judge.authority().standing().tripped
+    })
+    .await;
+    assert_rules_decide(&daemon, "cut off").await;
+    let refused = re_arm(&daemon, false).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(refused.message().contains("cut off"), "{refused}");
+    daemon.drain().await.unwrap();
+
+    // The file is whole again, but nobody has said so yet.
+    let daemon = in_state(state.path()).start_unready().await;
+    until("the model is loaded", || {
+        matches!(daemon.state(), judged::engine::State::Suspended(_))
+    })
+    .await;
+    assert_rules_decide(&daemon, "cut off").await;
+    until("the switch knows of it", || {
+        daemon
+            .judge
+            .authority()
+            .distance()
+            .adapter_failure
+            .is_none()
+    })
+    .await;
+    re_arm(&daemon, false).await.unwrap();
+    daemon.until_ready().await;
+    assert_the_model_decides(&daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_that_cannot_be_read_is_a_trip_with_the_reason() {
+    let state = TempDir::new().unwrap();
+    let mut daemon = in_state(state.path()).start().await;
+    daemon.ask(request("say:PASS")).await.unwrap();
+    daemon.drain().await.unwrap();
+    let log = rusqlite::Connection::open(state.path().join("decisions.db")).unwrap();
+    let sql =
+        "UPDATE state SET value = '{\"version\": 1, \"switch\": 7}' WHERE key = 'kill_switch'";
+    assert_eq!(log.execute(sql, []).unwrap(), 1);
+    drop(log);
+    let daemon = in_state(state.path()).start_unready().await;
+    assert_rules_decide(&daemon, "cannot be read: invalid type: integer `7`").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
