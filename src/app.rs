@@ -53,8 +53,6 @@ impl App {
         let state = hold_state_dir(&config.state_dir)?;
         let bundle = Arc::new(bundle);
         let log = open_log(config).await?;
-        let authority =
-            Authority::load(log.clone(), config.policy.mode, config.kill_switch).await?;
         let engine = Engine::start(source, Arc::clone(&bundle), config.engine)
             .context("cannot start the engine's thread")?;
         for looser in config.kill_switch.looser_than_the_card() {
@@ -63,7 +61,8 @@ impl App {
                 "the kill switch trips later than the model card asks"
             );
         }
-        engine.set_adapter(!authority.standing().tripped);
+        let (mode, thresholds) = (config.policy.mode, config.kill_switch);
+        let authority = Authority::load(log.clone(), engine.clone(), mode, thresholds).await?;
         let judge = Arc::new(Judge::new(
             engine,
             log,

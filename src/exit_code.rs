@@ -19,7 +19,7 @@ pub enum ExitCode {
     Refused = 4,
     /// The daemon, or this machine, cannot judge by the model.
     Degraded = 5,
-    /// `judged judge --fail-on` met one of its labels.
+    /// `judged judge --fail-on` met what it names.
     LabelMet = 10,
     /// `judged eval --baseline`: the judge has become worse.
     Worse = 11,
@@ -38,7 +38,7 @@ Exit codes:
    3  no daemon answers at the address
    4  the daemon refused at least one request; the others were answered
    5  the daemon, or this machine, cannot judge by the model
-  10  `judged judge --fail-on` met one of its labels
+  10  `judged judge --fail-on` met what it names
   11  `judged eval --baseline`: the judge has become worse
   12  `judged spot-check` has tripped the kill switch
  141  who read stdout left before all was written, as `head` does";

@@ -45,6 +45,8 @@ pub struct Request {
     pub id: String,
     pub content: ContentHash,
     pub case: Case,
+    /// Of the context and the draft, as they came.
+    pub bytes: usize,
     pub rationale: RationaleMode,
     pub arrived: Instant,
     /// When the caller stops waiting, if it said so.
@@ -185,31 +187,43 @@ impl Judge {
     }
 
     /// Keeps what a person found of a decision; whether that trips the kill switch.
-    pub async fn report(&self, outcome: Outcome) -> Result<bool, LogError> {
-        self.log.report(outcome.clone()).await?;
-        let decision = outcome.decision_id;
-        let tripped = self.note(match outcome.finding {
-            Finding::Incident { tier } => kill_switch::Event::Incident {
+    pub async fn report(self: &Arc<Self>, outcome: Outcome) -> Result<bool, LogError> {
+        let judge = Arc::clone(self);
+        let report = async move {
+            let decision = outcome.decision_id.clone();
+            let Finding::Incident { tier } = outcome.finding else {
+                let false_positive = outcome.finding == Finding::FalsePositive;
+                judge.log.report(outcome).await?;
+                let tripped = judge.authority.note(kill_switch::Event::Reported {
+                    decision,
+                    false_positive,
+                });
+                judge.authority.keep().await?;
+                return Ok(tripped);
+            };
+            // First the switch: whatever becomes of the report, the adapter is off.
+            if judge.log.get(&decision).await?.is_none() {
+                return Err(LogError::UnknownDecision(decision));
+            }
+            let tripped = judge.authority.note(kill_switch::Event::Incident {
                 tier,
                 decision: Some(decision),
-                probe: outcome.probe,
-            },
-            finding => kill_switch::Event::Reported {
-                decision,
-                false_positive: finding == Finding::FalsePositive,
-            },
-        });
-        self.authority.keep().await?;
-        Ok(tripped)
+                probe: outcome.probe.clone(),
+            });
+            judge.authority.keep().await?;
+            judge.log.report(outcome).await?;
+            Ok(tripped)
+        };
+        self.carry(report).await.unwrap_or(Err(LogError::Closed))
     }
 
-    /// Tells the kill switch; whether that trips it.
-    pub fn note(&self, event: kill_switch::Event) -> bool {
-        let tripped = self.authority.note(event);
-        if tripped {
-            self.engine.set_adapter(false);
-        }
-        tripped
+    /// Carries something to its end, though whoever asked for it may leave; a
+    /// drain waits for it. `None` if it panics.
+    async fn carry<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        self.open.spawn(work).await.ok()
     }
 
     /// Tells the kill switch whether the adapter could be loaded, once that is known.
@@ -228,21 +242,35 @@ impl Judge {
             // The base failed, or nobody watches any more.
             Ok(_) | Err(_) => return,
         };
-        self.note(event);
+        self.authority.note(event);
         // What is wrong with the log is told by its health.
         let _ = self.authority.keep().await;
     }
 
+    /// Sets who decides from now on; the mode before.
+    pub async fn set_mode(
+        self: &Arc<Self>,
+        mode: Mode,
+        by: String,
+        reason: String,
+    ) -> Result<Mode, AuthorityError> {
+        let judge = Arc::clone(self);
+        let set = async move { judge.authority.set_mode(mode, &by, &reason).await };
+        let set = self.carry(set).await;
+        set.unwrap_or(Err(AuthorityError::Log(LogError::Closed)))
+    }
+
     /// Ends a trip: the adapter is put on again.
     pub async fn re_arm(
-        &self,
-        by: &str,
-        reason: &str,
+        self: &Arc<Self>,
+        by: String,
+        reason: String,
         via_shadow: bool,
     ) -> Result<(), AuthorityError> {
-        self.authority.re_arm(by, reason, via_shadow).await?;
-        self.engine.set_adapter(!self.authority.standing().tripped);
-        Ok(())
+        let judge = Arc::clone(self);
+        let armed = async move { judge.authority.re_arm(&by, &reason, via_shadow).await };
+        let armed = self.carry(armed).await;
+        armed.unwrap_or(Err(AuthorityError::Log(LogError::Closed)))
     }
 
     /// Until what was accepted is finished.
@@ -300,7 +328,12 @@ impl Judge {
                 if recorded.content_hash != request.content {
                     return Err(reused());
                 }
-                claim.set(&recorded.decision);
+                let mut decision = recorded.decision;
+                if recorded.rationale_pending && decision.degraded_reason.is_none() {
+                    let reason = "no rationale: the try that asked for it was cut off";
+                    decision.degraded_reason = Some(reason.to_owned());
+                }
+                claim.set(&decision);
             }
         }
         Ok(Some(claim))
@@ -349,7 +382,6 @@ impl Judge {
             }
             disposition => (disposition, None),
         };
-        self.counts.by_model.fetch_add(1, Relaxed);
         Decision {
             degraded_reason: reason,
             scores: Some(scored.scores),
@@ -378,7 +410,6 @@ impl Judge {
             RationaleMode::Sentence => verdict.rationale,
         };
         let fired = verdict.fired.iter().map(|rule| rule.name().to_owned());
-        self.counts.by_rules.fetch_add(1, Relaxed);
         Decision {
             rationale,
             degraded_reason: reason,
@@ -408,9 +439,9 @@ impl Judge {
         }
     }
 
-    /// Records what is about to leave.
+    /// Records what is about to leave, and tells the kill switch.
     async fn record(
-        &self,
+        self: &Arc<Self>,
         request: &Request,
         decision: &Decision,
         origin: Origin,
@@ -433,13 +464,28 @@ impl Judge {
             rationale_pending,
             subject,
         };
-        let recorded = within(deadline, self.log.record(record)).await?;
-        recorded.map_err(JudgeError::NotRecorded)?;
-        if decision.decided_by == DecidedBy::Model && origin == Origin::Traffic {
-            let decision = decision.decision_id.clone();
-            self.note(kill_switch::Event::Judged { prospect, decision });
-        }
-        Ok(())
+        let judge = Arc::clone(self);
+        let (id, decided_by) = (decision.decision_id.clone(), decision.decided_by);
+        let record = async move {
+            judge.log.record(record).await?;
+            match (origin, decided_by) {
+                (Origin::SpotCheck, _) => {}
+                (Origin::Traffic, DecidedBy::Rules) => {
+                    judge.counts.by_rules.fetch_add(1, Relaxed);
+                }
+                (Origin::Traffic, DecidedBy::Model) => {
+                    judge.counts.by_model.fetch_add(1, Relaxed);
+                    judge.authority.note(kill_switch::Event::Judged {
+                        prospect,
+                        decision: id,
+                    });
+                }
+            }
+            Ok(())
+        };
+        let recorded = within(deadline, self.carry(record)).await?;
+        let recorded = recorded.unwrap_or(Err(LogError::Closed));
+        recorded.map_err(JudgeError::NotRecorded)
     }
 
     /// Asks the model beside the rules, and keeps its answer. Never a reason to

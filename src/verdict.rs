@@ -14,13 +14,14 @@ use crate::names::UnknownName;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Label {
-    /// A disqualifier or an opt-out: no outreach at all.
+    /// A disqualifier, an opt-out, or a rejected idea pushed again: no outreach.
     Suppress,
-    /// A C-level recipient at a large company: a person takes over.
+    /// A C-level recipient at more than 2,000 employees: a person takes over.
     Escalate,
-    /// Another prospect's content, or low-confidence funding stated as fact.
+    /// Another thread's content, doubtful funding as fact, a pitch for another
+    /// stage, a committed engineer, an omitted regulatory caveat.
     Block,
-    /// Generic peer companies: a person reviews.
+    /// Generic or unfitting peer companies: a person reviews.
     Penalise,
     /// No rule is violated.
     Pass,
@@ -257,7 +258,8 @@ pub struct Decision {
     pub disposition: Disposition,
     pub decided_by: DecidedBy,
     pub mode: Mode,
-    /// Why the model did not decide although the mode asks for it.
+    /// Why the answer is less than the mode asks for: the rules decided, a
+    /// dispatch was held, or the sentence failed.
     pub degraded_reason: Option<String>,
     /// The rules that fired, by name.
     pub rules: Vec<String>,

@@ -204,6 +204,8 @@ async fn fail_on_turns_labels_into_an_exit_code() {
     };
     assert_eq!(ended("any", &["say:PASS", "say:PASS"]), 0);
     assert_eq!(ended("any", &["say:PASS", "say:PENALISE"]), 10);
+    // A PASS that is held may not be sent.
+    assert_eq!(ended("any", &["say:PASS\nfault:unmeant"]), 10);
     assert_eq!(ended("block,Suppress", &["say:PENALISE"]), 0);
     assert_eq!(
         ended("block,Suppress", &["say:PENALISE", "say:SUPPRESS"]),

@@ -219,16 +219,22 @@ async fn a_failure_during_the_rationale_leaves_the_label_and_says_so() {
         })
         .start()
         .await;
-    steps.store(3, Relaxed);
-    let response = daemon
-        .ask(request("say:BLOCK\nbecause:It is a longer sentence."))
-        .await;
-    let response = response.unwrap();
-    assert_eq!(response.label(), Label::Block);
-    assert_eq!(response.decided_by(), DecidedBy::Model);
-    assert_eq!(response.rationale, "");
-    assert!(response.degraded_reason.contains("no rationale: "));
-    assert!(response.degraded_reason.contains("once"));
+    for (label, disposition) in [
+        (Label::Block, Disposition::DoNotSend),
+        // Nothing goes out on an answer that broke off.
+        (Label::Pass, Disposition::HoldForReview),
+    ] {
+        steps.store(3, Relaxed);
+        let says = label.as_str_name().trim_start_matches("LABEL_");
+        let draft = format!("say:{says}\nbecause:It is a longer sentence.");
+        let response = daemon.ask(request(&draft)).await.unwrap();
+        assert_eq!(response.label(), label);
+        assert_eq!(response.disposition(), disposition);
+        assert_eq!(response.decided_by(), DecidedBy::Model);
+        assert_eq!(response.rationale, "");
+        assert!(response.degraded_reason.contains("no rationale: "));
+        assert!(response.degraded_reason.contains("once"));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

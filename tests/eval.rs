@@ -298,6 +298,16 @@ async fn a_degraded_answer_is_told_not_counted_and_fails_the_run() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pass_that_the_model_hardly_meant_is_its_answer_all_the_same() {
+    let daemon = Setup::new().start().await;
+    let shell = Shell::new();
+    let cases = clean_cases(&shell, &["say:PASS", "say:PASS\nfault:unmeant"]);
+    let ran = eval(&daemon, &shell, &[&cases]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(counts(&report(&ran)["overall"], "exact"), [2, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_daemon_without_a_model_is_not_measured() {
     let mut setup = Setup::new();
     setup.source.scripted.refuses = Some("wrong architecture".to_owned());

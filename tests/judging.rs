@@ -306,6 +306,16 @@ async fn a_failed_try_can_be_repeated_with_its_id() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_id_that_was_refused_may_come_again_with_less() {
+    let daemon = Setup::new().start().await;
+    let long = with_id("a", &"word ".repeat(4_000));
+    let refused = daemon.ask(long).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    let response = daemon.ask(with_id("a", "say:BLOCK")).await.unwrap();
+    assert_eq!(response.label(), Label::Block);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_callers_at_once_each_get_their_own_answer() {
     let daemon = Setup::new()
         .with(|config| config.engine.queue = 200)

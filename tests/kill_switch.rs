@@ -9,10 +9,12 @@ mod command;
 mod daemon;
 
 use std::path::Path;
+use std::time::Duration;
 
 use command::Shell;
 use daemon::{Daemon, Gate, Setup, request, until};
 use judged::backend::{Backend, OpenError, Source};
+use judged::kill_switch::Event;
 use judged::rpc::proto::kill_switch::State;
 use judged::rpc::proto::{
     DecidedBy, Disposition, GetStatusRequest, JudgeRequest, JudgeResponse, KillSwitch, Label, Mode,
@@ -153,6 +155,90 @@ async fn a_crash_after_the_first_answer_that_tells_of_a_trip_does_not_lose_it() 
     let left = as_after_a_crash(state.path());
     let daemon = in_state(left.path()).start_unready().await;
     assert_rules_decide(&daemon, "100 of the last 100 calls").await;
+}
+
+/// Holds the log's file as another process would.
+fn locked(state: &Path) -> rusqlite::Connection {
+    let other = rusqlite::Connection::open(state.join("decisions.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    other
+}
+
+fn incident() -> Event {
+    Event::Incident {
+        tier: 1,
+        decision: None,
+        probe: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trip_that_was_given_up_while_it_was_written_is_written_by_the_next_answer() {
+    let state = TempDir::new().unwrap();
+    let daemon = in_state(state.path()).start().await;
+    let other = locked(state.path());
+    let authority = daemon.judge.authority();
+    assert!(authority.note(incident()));
+    let soon = Duration::from_millis(100);
+    tokio::time::timeout(soon, authority.keep())
+        .await
+        .unwrap_err();
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_rules_decide(&daemon, "incident").await;
+    let left = as_after_a_crash(state.path());
+    let daemon = in_state(left.path()).start_unready().await;
+    assert_rules_decide(&daemon, "incident").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trip_while_a_re_arm_is_written_stays() {
+    let state = TempDir::new().unwrap();
+    let daemon = in_state(state.path()).start().await;
+    daemon.judge.authority().note(incident());
+    re_arm(&daemon, true).await.unwrap();
+    let other = locked(state.path());
+    let mut control = daemon.control_client();
+    let arming = tokio::spawn(async move {
+        let request = ReArmRequest {
+            by: "Ida".to_owned(),
+            reason: "trained anew".to_owned(),
+            via_shadow: false,
+        };
+        control.re_arm(request).await
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(daemon.judge.authority().note(incident()));
+    other.execute_batch("ROLLBACK").unwrap();
+    let refused = arming.await.unwrap().unwrap_err();
+    let details = refused.get_error_details();
+    assert_eq!(
+        details.error_info().unwrap().reason,
+        "KILL_SWITCH_OVERTAKEN"
+    );
+    assert_rules_decide(&daemon, "incident").await;
+    let left = as_after_a_crash(state.path());
+    let daemon = in_state(left.path()).start_unready().await;
+    assert_rules_decide(&daemon, "incident").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_model_said_before_the_mode_changed_does_not_decide_after_it() {
+    let gate = Gate::default();
+    let daemon = Setup::new().gated(&gate).start().await;
+    gate.close_after(1);
+    let asked = daemon.asking(request("say:PASS"));
+    gate.until_reached().await;
+    let shadow = SetModeRequest {
+        mode: Mode::Shadow.into(),
+        by: "Ida".to_owned(),
+        reason: "a release is looked at".to_owned(),
+    };
+    daemon.control_client().set_mode(shadow).await.unwrap();
+    gate.open();
+    let response = asked.await.unwrap().unwrap();
+    assert_eq!(response.decided_by(), DecidedBy::Rules);
+    assert_eq!(response.mode(), Mode::Shadow);
+    assert_eq!(response.disposition(), Disposition::HoldForReview);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,9 +9,10 @@ mod command;
 mod daemon;
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use command::{Ran, Shell};
-use daemon::{Daemon, Setup, request};
+use daemon::{Daemon, Gate, Setup, request};
 use judged::rpc::proto::kill_switch::State;
 use judged::rpc::proto::{
     DecidedBy, GetStatusRequest, GetStatusResponse, ListDecisionsRequest, Origin,
@@ -108,6 +109,31 @@ async fn its_cases_are_recorded_as_such_and_are_no_traffic() {
     }
     let switch = status(&daemon).await.kill_switch.unwrap();
     assert_eq!(switch.conditions[0].samples, 1, "prospects of traffic");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn traffic_that_fills_the_queue_delays_it_and_does_not_end_it() {
+    let gate = Gate::default();
+    let setup = Setup::new().gated(&gate).with(|config| {
+        config.engine.slots = 1;
+        config.engine.queue = 1;
+    });
+    let daemon = setup.start().await;
+    gate.close();
+    let running = daemon.asking(request("say:PASS"));
+    gate.until_reached().await;
+    let waiting = daemon.asking(request("say:PASS"));
+    daemon.until_waiting(1).await;
+    let checking = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        gate.open();
+    };
+    let (ran, ()) = tokio::join!(check(&daemon, suite(8)), checking);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(ran.json()[0]["probes"]["E01"]["right"], 8);
+    for answer in [running, waiting] {
+        answer.await.unwrap().unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

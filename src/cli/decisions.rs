@@ -88,7 +88,7 @@ struct Which {
     #[arg(long)]
     label: Option<Label>,
 
-    /// Only this prospect: the context's `prospect_id`, else its `company`.
+    /// Only this prospect: the context's `prospect_id`, else its `company`, else its hash.
     #[arg(long, value_name = "NAME")]
     prospect: Option<String>,
 

@@ -3,6 +3,7 @@ mod questions;
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -15,7 +16,8 @@ use super::print;
 use crate::channel::Channel;
 use crate::client::{Client, ClientError, Question};
 use crate::exit_code::ExitCode;
-use crate::verdict::{Decision, Label, RationaleMode};
+use crate::names::UnknownName;
+use crate::verdict::{Decision, Disposition, Label, RationaleMode};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -55,10 +57,10 @@ pub struct JudgeArgs {
     #[arg(long)]
     no_rationale: bool,
 
-    /// End with exit code 10 if an answer has one of these labels; `any`
-    /// means any label but PASS.
+    /// End with exit code 10 if an answer has one of these labels; `any` means
+    /// any answer whose disposition is not DISPATCH, a held PASS too.
     #[arg(long, value_name = "any|LABEL,…")]
-    fail_on: Option<String>,
+    fail_on: Option<FailOn>,
 
     /// Cases that are asked at the same time.
     #[arg(long, value_name = "N", default_value_t = 4)]
@@ -83,13 +85,6 @@ pub struct JudgeArgs {
 }
 
 pub fn run(args: &JudgeArgs) -> anyhow::Result<ExitCode> {
-    let fail_on = match labels(args.fail_on.as_deref()) {
-        Ok(labels) => labels,
-        Err(error) => {
-            print::error_chain(error.as_ref());
-            return Ok(ExitCode::Usage);
-        }
-    };
     let timeout = Duration::try_from_secs_f64(args.timeout).context("`--timeout`");
     let (timeout, cases) = match timeout.and_then(|timeout| Ok((timeout, questions::read(args)?))) {
         Ok(read) => read,
@@ -98,14 +93,13 @@ pub fn run(args: &JudgeArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::Usage);
         }
     };
-    super::runtime()?.block_on(ask_all(args, cases, timeout, &fail_on))
+    super::runtime()?.block_on(ask_all(args, cases, timeout))
 }
 
 async fn ask_all(
     args: &JudgeArgs,
     cases: questions::Cases,
     timeout: Duration,
-    fail_on: &BTreeSet<Label>,
 ) -> anyhow::Result<ExitCode> {
     let client = match Client::connect(&args.addr).await {
         Ok(client) => client,
@@ -133,8 +127,10 @@ async fn ask_all(
         bar.inc(1);
         let name = case.name.as_deref();
         let code = match &outcome {
-            Ok(decision) if fail_on.contains(&decision.label) => ExitCode::LabelMet,
-            Ok(_) => ExitCode::Ok,
+            Ok(decision) => match &args.fail_on {
+                Some(fail_on) if fail_on.meets(decision) => ExitCode::LabelMet,
+                _ => ExitCode::Ok,
+            },
             Err(error) => ExitCode::from(error),
         };
         end = worse(end, code);
@@ -208,17 +204,32 @@ impl Ask {
     }
 }
 
-fn labels(text: Option<&str>) -> anyhow::Result<BTreeSet<Label>> {
-    match text {
-        None => Ok(BTreeSet::new()),
-        Some("any") => Ok(Label::ALL
-            .into_iter()
-            .filter(|label| *label != Label::Pass)
-            .collect()),
-        Some(list) => list
-            .split(',')
-            .map(|name| name.trim().parse::<Label>().context("`--fail-on`"))
-            .collect(),
+/// Which answers are a failure.
+#[derive(Clone, Debug)]
+enum FailOn {
+    /// Whatever may not be sent as it is.
+    Any,
+    Labels(BTreeSet<Label>),
+}
+
+impl FailOn {
+    fn meets(&self, decision: &Decision) -> bool {
+        match self {
+            FailOn::Any => decision.disposition != Disposition::Dispatch,
+            FailOn::Labels(labels) => labels.contains(&decision.label),
+        }
+    }
+}
+
+impl FromStr for FailOn {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "any" {
+            return Ok(FailOn::Any);
+        }
+        let labels = text.split(',').map(|name| name.trim().parse());
+        Ok(FailOn::Labels(labels.collect::<Result<_, _>>()?))
     }
 }
 

@@ -30,7 +30,8 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// End a trip: the adapter is put on again, and what counted before is forgotten.
+    /// End a trip: the adapter is put on again, and what counted before the trip is
+    /// forgotten.
     ReArm {
         /// Who answers for it.
         #[arg(long, value_name = "NAME")]

@@ -11,7 +11,8 @@ use crate::verdict::Mode;
 ///
 /// The change is durable: it holds after a restart too, until the settings
 /// name another mode than they do now. While the kill switch is tripped only
-/// rules-only is possible.
+/// rules-only is possible, and while it is re-armed through SHADOW not enforce.
+/// Who wants it and why must be said.
 #[derive(Args, Debug)]
 pub struct ModeArgs {
     /// Who decides from now on; without it the mode is only told.

@@ -13,9 +13,10 @@ use crate::verdict::Label;
 
 /// Say what was true of a decision, looked at afterwards.
 ///
-/// Reports are kept with the decision, and the last one counts. False positives
-/// and incidents are what the kill switch watches: one of tier 1 trips it at
-/// once.
+/// Reports are kept with the decision, at most 100, and the last one counts.
+/// False positives and incidents are what the kill switch watches: an incident
+/// of tier 1 trips it at once. The command ends with 0 even where it trips the
+/// switch; stderr says so.
 #[derive(Args, Debug)]
 pub struct ReportArgs {
     /// The decision's id, from an answer or from `judged decisions`.
@@ -25,7 +26,7 @@ pub struct ReportArgs {
     #[arg(value_enum)]
     kind: Kind,
 
-    /// With `missed-violation`: what the label should have been.
+    /// With `missed-violation`: what the label should have been, never PASS.
     #[arg(long, value_name = "LABEL", required_if_eq("kind", "missed-violation"))]
     label: Option<Label>,
 
@@ -38,15 +39,16 @@ pub struct ReportArgs {
     )]
     tier: Option<u8>,
 
-    /// What it is a case of, such as `E01`: `judged status` counts how the model did on each.
+    /// What it is a case of, such as `E01` (1 to 32 letters, digits, `-` or `_`): `judged
+    /// status` counts how the model did on each.
     #[arg(long, value_name = "NAME")]
     probe: Option<String>,
 
-    /// Who found it.
+    /// Who found it: 1 to 256 bytes.
     #[arg(long, value_name = "NAME", env = "USER")]
     by: String,
 
-    /// What people should know of it later.
+    /// What people should know of it later: at most 4,096 bytes.
     #[arg(long, value_name = "TEXT", default_value = "")]
     note: String,
 

@@ -13,10 +13,12 @@ use crate::exit_code::ExitCode;
 /// Ask the running daemon's model labelled cases, and hold the result against
 /// the kill switch.
 ///
-/// The cases count as no traffic, and are recorded as what they are. The daemon
-/// does the same by itself once a week with the suite that comes with it. A
-/// probe with fewer than half of its cases right trips the switch: the command
-/// ends with 12 then.
+/// At most 20 cases a probe are asked, chosen by the number of the week; the
+/// model must be loaded. They count as no traffic, and are recorded as what they
+/// are. The daemon does the same by itself once a week with the suite that comes
+/// with it. A probe with fewer than half of its cases right trips the switch,
+/// from five cases on (`probe_accuracy` and `probe_minimum` of the setting
+/// `kill_switch` change that): the command ends with 12 then.
 #[derive(Args, Debug)]
 pub struct SpotCheckArgs {
     /// Labelled cases in a format of `judged eval`; without it, the suite that

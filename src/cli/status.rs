@@ -10,8 +10,9 @@ use crate::exit_code::ExitCode;
 
 /// Tell what serves, how well, and why not better.
 ///
-/// Ends with 0 if requests are decided as the mode asks, with 5 if the daemon
-/// is degraded to its rules, with 3 if no daemon answers.
+/// Ends with 0 if requests are decided and recorded as the mode asks, with 5 if
+/// the daemon is degraded to its rules, its kill switch not armed or its log in
+/// trouble, with 3 if no daemon answers.
 #[derive(Args, Debug)]
 pub struct StatusArgs {
     /// Where ControlService listens.
@@ -46,9 +47,10 @@ pub fn run(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     } else {
         print_text(&status)?;
     }
-    Ok(match status.degraded_reason {
-        None => ExitCode::Ok,
-        Some(_) => ExitCode::Degraded,
+    let judges = status.degraded_reason.is_none() && status.log_trouble.is_none();
+    Ok(match judges && status.kill_switch.state.is_armed() {
+        true => ExitCode::Ok,
+        false => ExitCode::Degraded,
     })
 }
 
@@ -61,7 +63,9 @@ async fn ask(args: &StatusArgs) -> Result<Status, ClientError> {
         };
         let settled = match &answer {
             Ok(status) => {
-                status.degraded_reason.is_none() || status.engine_state == EngineState::Failed
+                status.degraded_reason.is_none()
+                    || status.engine_state == EngineState::Failed
+                    || !status.kill_switch.state.is_armed()
             }
             Err(_) => false,
         };

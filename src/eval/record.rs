@@ -82,7 +82,10 @@ pub enum Objection {
 
 impl Setup {
     pub fn objection(&self, decision: &Decision) -> Option<Objection> {
-        if let Some(reason) = &decision.degraded_reason {
+        // What the model decided is its answer, be it held or without a sentence.
+        if decision.decided_by == DecidedBy::Rules
+            && let Some(reason) = &decision.degraded_reason
+        {
             return Some(Objection::Degraded(reason.clone()));
         }
         if decision.mode != self.mode {

@@ -15,7 +15,7 @@ use crate::verdict::{RationaleMode, Scores};
 /// nothing out.
 pub(super) const LEGAL_MASS_FLOOR: f64 = 0.5;
 
-/// Drafts up to this size are tokenized at once, longer ones on a thread of their own.
+/// Cases up to this size are tokenized at once, longer ones on a thread of their own.
 const INLINE_BYTES: usize = 16 * 1024;
 
 impl Judge {
@@ -30,7 +30,7 @@ impl Judge {
             other => return Ok(Err(other.trouble().unwrap_or_default())),
         };
         let case = request.case.clone();
-        let long = case.draft.len() > INLINE_BYTES;
+        let long = request.bytes > INLINE_BYTES;
         let prompt = if long {
             let render = tokio::task::spawn_blocking(move || ready.prompt.render(&case));
             match render.await {
@@ -92,7 +92,8 @@ impl Judge {
                 return;
             }
         };
-        self.note(kill_switch::Event::Call { well_formed });
+        self.authority
+            .note(kill_switch::Event::Call { well_formed });
     }
 
     pub(super) fn engine_trouble(&self) -> String {

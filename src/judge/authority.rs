@@ -3,7 +3,6 @@
 //! changes nothing.
 
 use std::error::Error as _;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,6 +11,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::decision_log::{DecisionLog, LogError};
+use crate::engine::Engine;
 use crate::kill_switch::{
     Distance, Effect, Event, KillSwitch, Rearm, Refusal, State, Thresholds, UnixMicros,
 };
@@ -22,25 +22,26 @@ const KILL_SWITCH: &str = "kill_switch";
 
 pub struct Authority {
     log: DecisionLog,
+    engine: Engine,
     inner: Mutex<Inner>,
     standing: watch::Sender<Standing>,
-    /// The switch knows more than the file.
-    stale: AtomicBool,
-    /// One document after the other.
-    keeping: tokio::sync::Mutex<()>,
+    /// The version of the switch that the file holds; whoever writes one has it.
+    kept: tokio::sync::Mutex<u64>,
 }
 
 struct Inner {
     asked: Mode,
     configured: Mode,
     switch: KillSwitch,
+    /// Counts what the switch was told.
+    version: u64,
 }
 
 /// What holds at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     pub mode: Mode,
-    /// Why it is not the mode that was asked for.
+    /// What the kill switch has to do with it.
     pub reason: Option<String>,
     pub tripped: bool,
 }
@@ -62,6 +63,8 @@ pub enum AuthorityError {
     Empty(&'static str),
     #[error("mode {mode} is not possible while {standing}")]
     Overruled { mode: Mode, standing: String },
+    #[error("the kill switch has met another condition meanwhile: {0}")]
+    Overtaken(State),
     #[error(transparent)]
     Refused(#[from] Refusal),
     #[error(transparent)]
@@ -69,9 +72,11 @@ pub enum AuthorityError {
 }
 
 impl Authority {
-    /// What held when the last daemon ended, however it did.
+    /// What held when the last daemon ended, however it did. The engine's adapter
+    /// is on or off from now on as the switch says.
     pub async fn load(
         log: DecisionLog,
+        engine: Engine,
         configured: Mode,
         thresholds: Thresholds,
     ) -> Result<Self, LogError> {
@@ -107,13 +112,16 @@ impl Authority {
             asked,
             configured,
             switch,
+            version: 0,
         };
+        let standing = inner.standing();
+        engine.set_adapter(!standing.tripped);
         Ok(Self {
             log,
-            standing: watch::Sender::new(inner.standing()),
+            engine,
+            standing: watch::Sender::new(standing),
             inner: Mutex::new(inner),
-            stale: AtomicBool::new(false),
-            keeping: tokio::sync::Mutex::default(),
+            kept: tokio::sync::Mutex::default(),
         })
     }
 
@@ -138,13 +146,8 @@ impl Authority {
     pub fn note(&self, event: Event) -> bool {
         let mut inner = self.lock();
         let effects = inner.switch.step(event, now());
-        self.stale.store(true, Relaxed);
-        self.standing.send_if_modified(|standing| {
-            let new = inner.standing();
-            let changed = *standing != new;
-            *standing = new;
-            changed
-        });
+        inner.version += 1;
+        self.announce(&inner);
         drop(inner);
         let mut tripped = false;
         for effect in effects {
@@ -165,21 +168,22 @@ impl Authority {
         tripped
     }
 
-    /// Makes durable what the switch knows.
+    /// Makes durable what the switch knows. Given up half-way, the next call does it.
     pub async fn keep(&self) -> Result<(), LogError> {
-        let _turn = self.keeping.lock().await;
-        if !self.stale.swap(false, Relaxed) {
-            return Ok(());
-        }
-        let json = self.lock().switch.to_json();
-        let kept = self.put(KILL_SWITCH, &json).await;
-        if kept.is_err() {
-            self.stale.store(true, Relaxed);
-        }
-        kept
+        let mut kept = self.kept.lock().await;
+        let (version, json) = {
+            let inner = self.lock();
+            if inner.version == *kept {
+                return Ok(());
+            }
+            (inner.version, inner.switch.to_json())
+        };
+        self.put(KILL_SWITCH, &json).await?;
+        *kept = version;
+        Ok(())
     }
 
-    /// Sets the mode, durably; the one before.
+    /// Sets the mode, durably; the one before. Not to be given up half-way.
     pub async fn set_mode(
         &self,
         mode: Mode,
@@ -191,6 +195,7 @@ impl Authority {
                 return Err(AuthorityError::Empty(name));
             }
         }
+        let _turn = self.kept.lock().await;
         let (previous, asked) = {
             let inner = self.lock();
             let allowed = inner.switch.mode(mode);
@@ -211,13 +216,14 @@ impl Authority {
         self.put(MODE, &text).await?;
         let mut inner = self.lock();
         inner.asked = mode;
-        self.standing.send_replace(inner.standing());
+        self.announce(&inner);
         drop(inner);
         tracing::warn!(%mode, %previous, by, reason, "the mode was set");
         Ok(previous)
     }
 
-    /// Ends a trip, or the time in SHADOW after it, durably.
+    /// Ends a trip, or the time in SHADOW after it, durably. Not to be given up
+    /// half-way.
     pub async fn re_arm(
         &self,
         by: &str,
@@ -229,18 +235,43 @@ impl Authority {
             reason: reason.to_owned(),
             at: now(),
         };
-        let _turn = self.keeping.lock().await;
+        let turn = self.kept.lock().await;
         // Tried on a copy: it holds only once it is kept.
-        let mut switch = self.lock().switch.clone();
+        let (before, mut switch) = {
+            let mut inner = self.lock();
+            // What the file gets now is not what the switch knows, or will know.
+            inner.version += 1;
+            (inner.switch.state().clone(), inner.switch.clone())
+        };
         switch.rearm(rearm.clone(), via_shadow)?;
         self.put(KILL_SWITCH, &switch.to_json()).await?;
-        let mut inner = self.lock();
-        inner.switch.rearm(rearm, via_shadow)?;
-        self.stale.store(true, Relaxed);
-        self.standing.send_replace(inner.standing());
-        drop(inner);
+        let meanwhile = {
+            let mut inner = self.lock();
+            let meanwhile = inner.switch.state().clone();
+            if meanwhile == before {
+                inner.switch.rearm(rearm, via_shadow)?;
+                self.announce(&inner);
+            }
+            meanwhile
+        };
+        if meanwhile != before {
+            drop(turn);
+            self.keep().await?;
+            return Err(AuthorityError::Overtaken(meanwhile));
+        }
         tracing::warn!(by, reason, via_shadow, "the kill switch was re-armed");
         Ok(())
+    }
+
+    /// Tells all who watch, and the engine, in the order in which it happened.
+    fn announce(&self, inner: &Inner) {
+        let new = inner.standing();
+        self.engine.set_adapter(!new.tripped);
+        self.standing.send_if_modified(|standing| {
+            let changed = *standing != new;
+            *standing = new;
+            changed
+        });
     }
 
     async fn put(&self, key: &str, json: &str) -> Result<(), LogError> {
@@ -256,10 +287,11 @@ impl Authority {
 impl Inner {
     fn standing(&self) -> Standing {
         let mode = self.switch.mode(self.asked);
+        let tripped = self.switch.state().is_tripped();
         Standing {
             mode,
-            reason: (mode != self.asked).then(|| self.switch.state().to_string()),
-            tripped: self.switch.state().is_tripped(),
+            reason: (tripped || mode != self.asked).then(|| self.switch.state().to_string()),
+            tripped,
         }
     }
 }

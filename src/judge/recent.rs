@@ -20,11 +20,7 @@ pub struct Recent {
     entries: Cache<String, Entry>,
 }
 
-#[derive(Clone)]
-struct Entry {
-    content: ContentHash,
-    decision: Arc<Mutex<Option<Decision>>>,
-}
+type Entry = Arc<Mutex<Option<(ContentHash, Decision)>>>;
 
 impl Recent {
     /// Keeps at most `limit` decisions, each for `time`.
@@ -39,33 +35,31 @@ impl Recent {
     }
 
     /// Takes the id for this content, after whoever has it now is done;
-    /// `None` if the id stands for another content.
+    /// `None` if the id stands for a decision on another content.
     pub async fn claim(&self, id: &str, content: ContentHash) -> Option<Claim> {
-        let entry = self.entries.get_with_by_ref(id, || Entry {
-            content,
-            decision: Arc::default(),
-        });
-        if entry.content != content {
-            return None;
+        let entry = self.entries.get_with_by_ref(id, Entry::default);
+        let decided = entry.lock_owned().await;
+        match &*decided {
+            Some((other, _)) if *other != content => None,
+            _ => Some(Claim { content, decided }),
         }
-        let decision = entry.decision.lock_owned().await;
-        Some(Claim { decision })
     }
 }
 
 /// The right to decide for a request id. Dropped without a decision, the next
-/// one with the same id and content decides.
+/// one with the same id decides, on whatever content.
 pub struct Claim {
-    decision: OwnedMutexGuard<Option<Decision>>,
+    content: ContentHash,
+    decided: OwnedMutexGuard<Option<(ContentHash, Decision)>>,
 }
 
 impl Claim {
     /// What was decided for this id before.
     pub fn decision(&self) -> Option<Decision> {
-        self.decision.clone()
+        self.decided.as_ref().map(|(_, decision)| decision.clone())
     }
 
     pub fn set(&mut self, decision: &Decision) {
-        *self.decision = Some(decision.clone());
+        *self.decided = Some((self.content, decision.clone()));
     }
 }

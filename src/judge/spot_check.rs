@@ -2,11 +2,13 @@
 //! never counted as such.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{Judge, JudgeError, Request};
 use crate::context::Context;
 use crate::decision_log::{LogError, Origin, ProbeScore, SpotCheck};
+use crate::engine::worker::Scored;
 use crate::kill_switch::{Event, Tally, UnixMicros};
 use crate::spot_check::{self, Suite};
 use crate::verdict::{Case, RationaleMode};
@@ -63,7 +65,7 @@ impl Judge {
     /// notices, and holds the result against the kill switch. `each` learns how
     /// many are done, of how many.
     pub async fn spot_check(
-        &self,
+        self: &Arc<Self>,
         suite: &Suite,
         mut each: impl FnMut(usize, usize),
     ) -> Result<Checked, SpotCheckError> {
@@ -82,6 +84,7 @@ impl Judge {
             let request = Request {
                 id: String::new(),
                 content: [0; 32],
+                bytes: case.context_json.len() + case.draft.len(),
                 case: Case {
                     context: Context::parse(&case.context_json).map_err(|error| {
                         SpotCheckError::Context {
@@ -96,9 +99,9 @@ impl Judge {
                 arrived: Instant::now(),
                 deadline: None,
             };
+            let asked = self.ask_patiently(request).await.map_err(failed)?;
+            let (request, scored) = asked.map_err(SpotCheckError::NoModel)?;
             let deadline = request.arrived + self.policy.max_deadline;
-            let asked = self.ask_model(&request, deadline).await.map_err(failed)?;
-            let (scored, _) = asked.map_err(SpotCheckError::NoModel)?;
             let decision = self.by_model(&request, &scored);
             let recorded = self.record(&request, &decision, Origin::SpotCheck, false, deadline);
             recorded.await.map_err(failed)?;
@@ -118,11 +121,43 @@ impl Judge {
                 model: Some(self.revision.clone()),
             })
             .await?;
-        let tripped = self.note(Event::SpotCheck {
+        let tripped = self.authority.note(Event::SpotCheck {
             probes: probes.clone(),
         });
         self.authority.keep().await?;
         Ok(Checked { probes, tripped })
+    }
+}
+
+/// The longest that one case waits while the traffic takes all room.
+const PATIENCE: Duration = Duration::from_secs(600);
+const PAUSE: Duration = Duration::from_secs(1);
+
+impl Judge {
+    /// Traffic goes first: a case that finds no room is asked again, until the
+    /// daemon drains.
+    async fn ask_patiently(
+        &self,
+        mut request: Request,
+    ) -> Result<Result<(Request, Scored), String>, JudgeError> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            request.arrived = Instant::now();
+            let deadline = request.arrived + self.policy.max_deadline;
+            let asked = tokio::select! {
+                asked = self.ask_model(&request, deadline) => asked,
+                () = self.until_draining() => return Err(JudgeError::Draining),
+            };
+            match asked {
+                Err(JudgeError::QueueFull | JudgeError::DeadlineExceeded)
+                    if Instant::now() < end =>
+                {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(error) => return Err(error),
+                Ok(asked) => return Ok(asked.map(|(scored, _)| (request, scored))),
+            }
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::recent::Claim;
 use super::{Judge, JudgeError, Request, within};
 use crate::decision_log::{Completion, Origin};
 use crate::engine::worker::{Answered, Event, JobError};
-use crate::verdict::{DecidedBy, Decision, Mode};
+use crate::verdict::{DecidedBy, Decision, Disposition, Mode};
 
 /// A decided label, whose rationale may still be on its way. It may leave once
 /// it is published or finished.
@@ -55,8 +55,10 @@ impl Verdict {
             return Ok(());
         };
         let judge = Arc::clone(&self.judge);
-        // Decided by an adapter that was taken off meanwhile.
-        if self.decision.decided_by == DecidedBy::Model && judge.authority().standing().tripped {
+        // Decided by a model that may not decide any more.
+        if self.decision.decided_by == DecidedBy::Model
+            && judge.authority().standing().mode != Mode::Enforce
+        {
             self.decision = judge.revert(&request, None);
             self.rest = None;
         }
@@ -135,7 +137,13 @@ impl Verdict {
             Some(Event::Failed(error)) => error.to_string(),
             Some(Event::Scored(_)) | None => self.judge.engine_trouble(),
         };
-        self.decision.degraded_reason = Some(format!("no rationale: {trouble}"));
+        let reasons = self.decision.degraded_reason.take().into_iter();
+        let reasons = reasons.chain([format!("no rationale: {trouble}")]);
+        self.decision.degraded_reason = Some(reasons.collect::<Vec<_>>().join("; "));
+        // Nothing goes out on an answer that broke off, unless it has left already.
+        if self.unrecorded.is_some() && self.decision.disposition == Disposition::Dispatch {
+            self.decision.disposition = Disposition::HoldForReview;
+        }
         Ok(())
     }
 

@@ -108,10 +108,8 @@ impl ControlService for ControlRpc {
                     return Err(Failure::malformed("mode", description));
                 }
             };
-            let authority = self.judge.authority();
-            Ok(authority
-                .set_mode(mode, &request.by, &request.reason)
-                .await?)
+            let (by, reason) = (request.by, request.reason);
+            Ok(self.judge.set_mode(mode, by, reason).await?)
         };
         let previous = set.await.map_err(|failure: Failure| failure.to_status())?;
         Ok(Response::new(SetModeResponse {
@@ -123,9 +121,12 @@ impl ControlService for ControlRpc {
         &self,
         request: Request<ReArmRequest>,
     ) -> Result<Response<ReArmResponse>, Status> {
-        let request = request.into_inner();
-        let (by, reason) = (&request.by, &request.reason);
-        let armed = self.judge.re_arm(by, reason, request.via_shadow).await;
+        let ReArmRequest {
+            by,
+            reason,
+            via_shadow,
+        } = request.into_inner();
+        let armed = self.judge.re_arm(by, reason, via_shadow).await;
         armed.map_err(|error| Failure::from(error).to_status())?;
         Ok(Response::new(ReArmResponse {
             kill_switch: Some(switch::status(self.judge.authority())),

@@ -70,6 +70,7 @@ pub fn request(
     };
     match context {
         Some(context) if violations.is_empty() => Ok(Request {
+            bytes: message.context_json.len() + message.draft.len(),
             id: message.request_id,
             content,
             case: Case {

@@ -136,6 +136,7 @@ impl Failure {
                 AuthorityError::Overruled { .. } => {
                     row(Code::FailedPrecondition, "KILL_SWITCH_TRIPPED", None)
                 }
+                AuthorityError::Overtaken(_) => row(Code::Aborted, "KILL_SWITCH_OVERTAKEN", None),
                 AuthorityError::Log(error) => log_row(error),
             },
         }
