@@ -9,7 +9,7 @@ PREFIX ?= /usr/local
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
 
-run: ## Bring the model, start the daemon, judge the examples, serve (ONCE=1 LISTEN=… CONTROL_LISTEN=…)
+run: ## Build, bring the model, start the daemon, judge the examples, serve (ONCE=1 LISTEN=… CONTROL_LISTEN=…)
 	@scripts/run
 
 build: ## Compile target/release/judged
