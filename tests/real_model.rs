@@ -106,7 +106,8 @@ fn by_default_the_hard_rules_decide_the_first_two_examples() {
         };
         let shared = daemon.app.judge();
         let (engine, log) = (shared.engine().clone(), shared.log().clone());
-        let authority = Authority::load(log.clone(), Mode::Enforce, Thresholds::default());
+        let (mode, thresholds) = (Mode::Enforce, Thresholds::default());
+        let authority = Authority::load(log.clone(), engine.clone(), mode, thresholds);
         let authority = authority.await.unwrap();
         let judge = Arc::new(Judge::new(engine, log, authority, policy, &daemon.bundle));
         let mut decided = Vec::new();
@@ -115,6 +116,7 @@ fn by_default_the_hard_rules_decide_the_first_two_examples() {
                 id: String::new(),
                 content: [0; 32],
                 case: case(&question),
+                bytes: question.context_json.len() + question.draft.len(),
                 rationale: RationaleMode::None,
                 arrived: Instant::now(),
                 deadline: None,
