@@ -14,6 +14,8 @@ mod support {
     pub mod tiny_vocabulary;
 }
 
+use std::path::PathBuf;
+
 use judged::backend::llama::{AdapterFile, LlamaSource};
 use judged::backend::{Backend, OpenError, Token};
 use support::gguf_writer::{Field, GgufWriter};
@@ -156,8 +158,16 @@ fn refusal_of_bytes(bytes: &[u8]) -> String {
     let files = TinyFiles::new();
     let path = files.dir().join("adapter.gguf");
     std::fs::write(&path, bytes).unwrap();
+    refusal_of_file(&files, path)
+}
+
+fn refusal_of_file(files: &TinyFiles, path: PathBuf) -> String {
     let adapter = AdapterFile { path, scale: 1.0 };
-    failure(files.open_with(Some(adapter), CONTEXT, |_| ()))
+    match files.open_with(Some(adapter), CONTEXT, |_| ()) {
+        // Told apart from a base that fails: this trips the kill switch.
+        Err(OpenError::Adapter(reason)) => reason,
+        other => panic!("expected an adapter that is refused, not {other:?}"),
+    }
 }
 
 fn failure(outcome: Result<(), OpenError>) -> String {
@@ -239,9 +249,7 @@ fn garbage_is_no_adapter() {
         &["adapter.gguf"],
     );
     let files = TinyFiles::new();
-    let path = files.dir().to_owned();
-    let folder = AdapterFile { path, scale: 1.0 };
-    failure(files.open_with(Some(folder), CONTEXT, |_| ()));
+    refusal_of_file(&files, files.dir().to_owned());
 }
 
 #[test]

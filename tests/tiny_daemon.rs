@@ -108,9 +108,12 @@ async fn thousands_of_hostile_requests_get_well_formed_answers_and_leave_nothing
 #[track_caller]
 fn check(decision: &Decision, question: &Question, shared: u32) {
     assert_eq!(decision.decided_by, DecidedBy::Model, "{decision:?}");
-    assert_eq!(decision.degraded_reason, None, "{decision:?}");
     let scores = decision.scores.unwrap();
     assert_eq!(decision.label, scores.best());
+    // Weights drawn at random hardly ever mean a label: nothing goes out on that.
+    let held = decision.label == Label::Pass && scores.legal_mass < 0.5;
+    assert_eq!(decision.degraded_reason.is_some(), held, "{decision:?}");
+    assert!(!held || decision.disposition == Disposition::HoldForReview);
     let sum: f64 = scores.probabilities.iter().sum();
     assert!((sum - 1.0).abs() < 1e-9, "{scores:?}");
     let whole = 0.0..=1.0 + 1e-12;

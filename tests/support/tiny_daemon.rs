@@ -111,6 +111,8 @@ impl TinyBundle {
             model_dir: Some(dir.join("store")),
             state_dir: Some(dir.join("state")),
             hard_rules: Some("none".to_owned()),
+            // Weights drawn at random hardly ever mean a label: that would trip it.
+            kill_switch: Some("malformed_share=1".to_owned()),
             // More than one would fight with the tests beside it.
             threads: Some(1),
             ..Settings::default()
@@ -147,8 +149,8 @@ impl TinyDaemon {
     pub async fn loaded(&self) {
         let mut state = self.app.judge().engine().watch();
         let settled = |state: &judged::engine::State| {
-            use judged::engine::State::{Failed, Ready};
-            matches!(state, Ready(_) | Failed(_))
+            use judged::engine::State::{AdapterFailed, Failed, Ready};
+            matches!(state, Ready(_) | Failed(_) | AdapterFailed(_))
         };
         let waited = tokio::time::timeout(Duration::from_secs(60), state.wait_for(settled));
         waited
