@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. Data goes to stdout, the rest to stderr.
 
 mod completions;
+mod control;
 mod convert_adapter;
 mod decisions;
 mod doctor;

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
 
+use super::control::Control;
 use super::print;
 use super::record;
 use crate::client::Client;
@@ -67,18 +68,6 @@ struct ListArgs {
     /// Print a line of JSON for each.
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Args, Debug)]
-struct Control {
-    /// Where ControlService listens.
-    #[arg(
-        long,
-        value_name = "ADDR",
-        default_value = "127.0.0.1:50552",
-        env = "JUDGED_CONTROL_ADDR"
-    )]
-    addr: String,
 }
 
 /// Each flag that is given narrows.

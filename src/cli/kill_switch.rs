@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::control::Control;
 use super::{print, record};
 use crate::client::{Client, KillSwitch};
 use crate::exit_code::ExitCode;
@@ -49,18 +50,6 @@ enum Action {
         #[command(flatten)]
         control: Control,
     },
-}
-
-#[derive(Args, Debug)]
-struct Control {
-    /// Where ControlService listens.
-    #[arg(
-        long,
-        value_name = "ADDR",
-        default_value = "127.0.0.1:50552",
-        env = "JUDGED_CONTROL_ADDR"
-    )]
-    addr: String,
 }
 
 pub fn run(args: &KillSwitchArgs) -> anyhow::Result<ExitCode> {

@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
+use super::control::Control;
 use super::print;
 use crate::client::Client;
 use crate::exit_code::ExitCode;
@@ -27,14 +28,8 @@ pub struct ModeArgs {
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 
-    /// Where ControlService listens.
-    #[arg(
-        long,
-        value_name = "ADDR",
-        default_value = "127.0.0.1:50552",
-        env = "JUDGED_CONTROL_ADDR"
-    )]
-    addr: String,
+    #[command(flatten)]
+    control: Control,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -49,7 +44,7 @@ enum ModeName {
 
 pub fn run(args: &ModeArgs) -> anyhow::Result<ExitCode> {
     super::runtime()?.block_on(async {
-        let mut client = Client::connect(&args.addr).await?;
+        let mut client = Client::connect(&args.control.addr).await?;
         let Some(mode) = args.mode else {
             print::out!("{}", client.status().await?.mode);
             return Ok(ExitCode::Ok);

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 
+use super::control::Control;
 use super::print;
 use crate::client::Client;
 use crate::exit_code::ExitCode;
@@ -26,14 +27,8 @@ pub struct SpotCheckArgs {
     #[arg(long, value_name = "FILE")]
     suite: Option<PathBuf>,
 
-    /// Where ControlService listens.
-    #[arg(
-        long,
-        value_name = "ADDR",
-        default_value = "127.0.0.1:50552",
-        env = "JUDGED_CONTROL_ADDR"
-    )]
-    addr: String,
+    #[command(flatten)]
+    control: Control,
 
     /// Print JSON.
     #[arg(long)]
@@ -47,7 +42,7 @@ pub fn run(args: &SpotCheckArgs) -> anyhow::Result<ExitCode> {
             .with_context(|| format!("cannot read the suite `{}`", path.display()))?,
     };
     let checked = super::runtime()?.block_on(async {
-        let mut client = Client::connect(&args.addr).await?;
+        let mut client = Client::connect(&args.control.addr).await?;
         let bar = print::bar("asked");
         let checked = client.spot_check(suite, |done, total| {
             bar.set_length(total.into());

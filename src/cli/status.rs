@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::json;
 
+use super::control::Control;
 use super::{print, record};
 use crate::client::{Client, ClientError, EngineState, SpotChecks, Status};
 use crate::exit_code::ExitCode;
@@ -15,14 +16,8 @@ use crate::exit_code::ExitCode;
 /// trouble, with 3 if no daemon answers.
 #[derive(Args, Debug)]
 pub struct StatusArgs {
-    /// Where ControlService listens.
-    #[arg(
-        long,
-        value_name = "ADDR",
-        default_value = "127.0.0.1:50552",
-        env = "JUDGED_CONTROL_ADDR"
-    )]
-    addr: String,
+    #[command(flatten)]
+    control: Control,
 
     /// Wait until the model decides, at most so many seconds.
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "120")]
@@ -57,7 +52,7 @@ pub fn run(args: &StatusArgs) -> anyhow::Result<ExitCode> {
 async fn ask(args: &StatusArgs) -> Result<Status, ClientError> {
     let end = Instant::now() + Duration::from_secs(args.wait.unwrap_or(0));
     loop {
-        let answer = match Client::connect(&args.addr).await {
+        let answer = match Client::connect(&args.control.addr).await {
             Ok(mut client) => client.status().await,
             Err(error) => Err(error),
         };
