@@ -92,6 +92,21 @@ def test_a_folders_files_are_read_in_the_order_of_their_names(write, tmp_path):
     assert [case.id for case in cases.read([tmp_path])] == ["a", "b"]
 
 
+def test_a_share_of_a_path_has_whole_contexts_and_the_same_ones_each_time(write):
+    rows = [
+        {**PLAIN, "id": f"{number}-{side}", "context": {"company": f"C{number}"}, "draft": side}
+        for number in range(100)
+        for side in ("v", "c")
+    ]
+    path = write("many.jsonl", *rows)
+    few, more = (cases.read([f"{path}:{share}"]) for share in (0.2, 0.5))
+    assert 20 <= len(few) < len(more) < 140
+    assert {case.id for case in few} < {case.id for case in more}
+    assert few == cases.read([f"{path}:0.2"])
+    numbers = [case.id.split("-")[0] for case in few]
+    assert all(numbers.count(number) == 2 for number in numbers)
+
+
 def test_a_folder_without_cases_is_an_error(tmp_path):
     with pytest.raises(SystemExit, match="no .jsonl file"):
         cases.read([tmp_path])
