@@ -169,13 +169,14 @@ const HEADER_LIST_LIMIT: u32 = 16 * 1024;
 pub fn llama_source(config: &Config, bundle: &Bundle) -> LlamaSource {
     let slots = config.engine.slots;
     let longest = bundle.prompt.max_tokens as usize + bundle.answer.max_rationale_tokens as usize;
-    // Each slot's sequence has room for the longest job, and so has the shared part's.
-    let cells = (slots + 1) * (longest + ANSWER_EXTRA);
+    // Each slot's sequence has room for the longest job.
+    let cells = slots * (longest + ANSWER_EXTRA);
     let context = ContextConfig {
         cells: u32::try_from(cells).unwrap_or(u32::MAX),
         // A chunk of one prompt, or a token of each slot.
         batch: u32::try_from(config.engine.chunk.max(slots)).unwrap_or(u32::MAX),
-        sequences: u32::try_from(slots + 1).unwrap_or(u32::MAX),
+        sequences: u32::try_from(slots).unwrap_or(u32::MAX),
+        prefix_cells: u32::try_from(config.engine.prefix_cells).unwrap_or(u32::MAX),
         threads: config.threads,
     };
     let store = Store::new(&config.model_dir);

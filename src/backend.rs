@@ -1,11 +1,15 @@
 //! What the engine asks of an inference runtime, so that all else runs, and is
 //! tested, without one.
 
+mod cells;
 pub mod llama;
 mod memory;
 pub mod scripted;
 
+use std::ops::Range;
 use std::sync::Arc;
+
+pub use self::cells::Cells;
 
 pub use toktrie::TokenId as Token;
 
@@ -29,6 +33,10 @@ pub trait Tokenizer: Send + Sync {
     fn end_tokens(&self) -> &[Token];
 }
 
+/// llama.cpp multiplies so many rows at once and the last few one by one, which rounds otherwise. A
+/// prompt that is cut at a multiple gives the logits of one that is not cut.
+pub const ROWS: usize = 4;
+
 /// Names one sequence of tokens in the KV cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SequenceId(pub u32);
@@ -40,8 +48,8 @@ pub struct Span<'a> {
     /// The position of the first token: the number of tokens the sequence has.
     pub start: usize,
     pub tokens: &'a [Token],
-    /// Whether the logits after the last token are wanted.
-    pub logits: bool,
+    /// After how many of the last tokens the logits are wanted.
+    pub outputs: usize,
 }
 
 /// One context of one model, owned by one thread.
@@ -56,14 +64,23 @@ pub trait Backend {
     /// hold nothing certain and must be released.
     fn decode(&mut self, spans: &[Span<'_>]) -> Result<(), DecodeError>;
 
-    /// The logits after span `index` of the last batch, one for each token of
-    /// the vocabulary; `None` if none were asked for.
-    fn logits(&self, index: usize) -> Option<&[f32]>;
+    /// Output `output` of span `span` of the last batch: a logit for each token
+    /// of the vocabulary. `None` if it was not asked for.
+    fn logits(&self, span: usize, output: usize) -> Option<&[f32]>;
 
-    /// Lets `to`, which must be empty, begin with the first `length` tokens of
-    /// `from`, without computing them again.
-    fn share(&mut self, from: SequenceId, to: SequenceId, length: usize)
-    -> Result<(), DecodeError>;
+    /// Copies the KV cells of a sequence's tokens in `range`.
+    fn save(&mut self, sequence: SequenceId, range: Range<usize>) -> Result<Cells, DecodeError>;
+
+    /// Lets a sequence, which must be empty, begin with these runs of cells, without
+    /// computing them again: of each the first tokens, as many as stand beside it.
+    fn restore(
+        &mut self,
+        sequence: SequenceId,
+        runs: &[(&Cells, usize)],
+    ) -> Result<(), DecodeError>;
+
+    /// Drops what a sequence has after its first `length` tokens.
+    fn truncate(&mut self, sequence: SequenceId, length: usize) -> Result<(), DecodeError>;
 
     /// Empties a sequence.
     fn release(&mut self, sequence: SequenceId) -> Result<(), DecodeError>;

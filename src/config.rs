@@ -115,6 +115,24 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefill_chunk: Option<u32>,
 
+    /// Prompt tokens whose KV cells are kept, so that the next draft for the same
+    /// prospect is read alone. With the default model a token takes 28 KiB.
+    #[arg(long, value_name = "TOKENS", env = "JUDGED_PREFIX_CACHE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefix_cache: Option<u32>,
+
+    /// Guess a rationale's next words from earlier ones and from the prompt, where
+    /// checking several tokens in one step is measured to be faster.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", env = "JUDGED_SPECULATION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub speculation: Option<bool>,
+
+    /// Judge one request at a time and guess nothing, so that a rationale, too, is the
+    /// same to the last bit however often it is asked for. Labels always are.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", env = "JUDGED_EXACT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exact: Option<bool>,
+
     /// The longest a request may take, whatever deadline its caller set.
     #[arg(long, value_name = "SECONDS", env = "JUDGED_MAX_DEADLINE")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -270,6 +288,9 @@ impl Settings {
             slots: Some(4),
             queue: Some(64),
             prefill_chunk: Some(256),
+            prefix_cache: Some(16_384),
+            speculation: Some(true),
+            exact: Some(false),
             max_deadline: Some(120.0),
             stuck_after: Some(60.0),
             drain_timeout: Some(20.0),
@@ -359,9 +380,11 @@ impl Checks<'_> {
         let dispositions = self.dispositions(settings.dispositions.as_deref());
         let rules_pass = settings.rules_pass.unwrap_or_default();
         let rules_pass = self.disposition("rules_pass", &rules_pass);
-        let slots = self.within("slots", settings.slots, 1, MAX_SEQUENCES - 1);
+        let slots = self.within("slots", settings.slots, 1, MAX_SEQUENCES);
         let queue = self.within("queue", settings.queue, 1, 100_000);
         let chunk = self.within("prefill_chunk", settings.prefill_chunk, 16, 4096);
+        let prefix_cache = self.within("prefix_cache", settings.prefix_cache, 0, 1 << 24);
+        let exact = settings.exact.unwrap_or(false);
         let threads = self.within("threads", settings.threads, 0, 512);
         let max_deadline = self.seconds("max_deadline", settings.max_deadline, 0.1);
         let stuck_after = self.seconds("stuck_after", settings.stuck_after, 0.1);
@@ -410,9 +433,11 @@ impl Checks<'_> {
                 ..decision_log::Config::default()
             },
             engine: engine::Config {
-                slots: slots? as usize,
+                slots: if exact { 1 } else { slots? as usize },
                 queue: queue? as usize,
                 chunk: chunk? as usize,
+                prefix_cells: prefix_cache? as usize,
+                speculate: settings.speculation.unwrap_or(true) && !exact,
                 stuck_after: stuck_after?,
                 ..engine::Config::default()
             },

@@ -5,7 +5,9 @@
 //! handle is gone the thread finishes what it has and ends.
 
 pub mod meter;
+pub mod prefix;
 pub mod scheduler;
+pub mod speculate;
 pub mod worker;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,8 +19,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use self::meter::Meter;
-use self::scheduler::Limits;
-use self::worker::{EVENTS_PER_JOB, End, Event, Job, Worker};
+use self::scheduler::{Caller, Limits};
+use self::worker::{Asker, Bounds, EVENTS_PER_JOB, End, Event, Job, Worker};
 use crate::backend::{Backend, Capacity, Description, OpenError, Source, Token};
 use crate::grammar::Grammar;
 use crate::models::Bundle;
@@ -33,6 +35,10 @@ pub struct Config {
     pub queue: usize,
     /// Prompt tokens evaluated in one step.
     pub chunk: usize,
+    /// KV cells that are kept of earlier prompts, one a token.
+    pub prefix_cells: usize,
+    /// Whether rationales may be guessed ahead.
+    pub speculate: bool,
     /// A thread silent for longer than this is stuck.
     pub stuck_after: Duration,
     /// How often missing files are looked for again.
@@ -45,6 +51,8 @@ impl Default for Config {
             slots: 4,
             queue: 64,
             chunk: 256,
+            prefix_cells: 16_384,
+            speculate: true,
             stuck_after: Duration::from_secs(60),
             retry_missing: Duration::from_secs(5),
         }
@@ -188,6 +196,7 @@ impl Engine {
         &self,
         prompt: Vec<Token>,
         rationale: RationaleMode,
+        caller: Caller,
         arrived: Instant,
         deadline: Instant,
     ) -> Result<mpsc::Receiver<Event>, SubmitError> {
@@ -198,10 +207,13 @@ impl Engine {
         let job = Job {
             prompt,
             rationale,
-            arrived,
-            deadline,
-            events,
-            place: Some(place),
+            caller,
+            asker: Asker {
+                arrived,
+                deadline,
+                events,
+                place: Some(place),
+            },
         };
         match self.jobs.try_send(job) {
             Ok(()) => Ok(receiver),
@@ -300,10 +312,14 @@ impl Thread {
         let shared = prompt.shared_prefix();
         check_capacity(&capacity, &self.config, &prompt, &grammar)?;
 
-        let limits = Limits {
-            slots: self.config.slots,
-            chunk: self.config.chunk.min(capacity.batch),
-            prefill_run: PREFILL_RUN,
+        let bounds = Bounds {
+            limits: Limits {
+                slots: self.config.slots,
+                chunk: self.config.chunk.min(capacity.batch),
+                prefill_run: PREFILL_RUN,
+            },
+            prefix_cells: self.config.prefix_cells,
+            speculate: self.config.speculate,
         };
         let ready = Arc::new(Ready {
             description: backend.description(),
@@ -313,7 +329,7 @@ impl Thread {
             load_time: started.elapsed(),
         });
         let meter = Arc::clone(&self.meter);
-        let mut worker = Worker::new(backend, &grammar, shared, limits, meter);
+        let mut worker = Worker::new(backend, &grammar, shared, bounds, meter);
         worker
             .warm_up()
             .map_err(|error| format!("the warm-up decode failed: {error}"))?;
@@ -356,9 +372,9 @@ fn check_capacity(
             capacity.cells, capacity.sequences
         ));
     }
-    if capacity.sequences < config.slots + 1 {
+    if capacity.sequences < config.slots {
         return Err(format!(
-            "the context has `{}` sequences, but `{}` slots need one more than that",
+            "the context has `{}` sequences, too few for `{}` slots",
             capacity.sequences, config.slots
         ));
     }

@@ -98,8 +98,8 @@ impl Grammar {
     /// the model must read before it can go on.
     pub fn begin(&self, label: Label) -> Result<Answer<'_>, GrammarError> {
         let mut matcher = self.start.clone();
-        let mut pending = self.labels[label.index()].clone();
-        matcher.consume_tokens(&pending).map_err(GrammarError::of)?;
+        let tokens = self.labels[label.index()].clone();
+        matcher.consume_tokens(&tokens).map_err(GrammarError::of)?;
         let forced = matcher.consume_ff_tokens();
         if forced.len() > FORCED_LIMIT {
             return Err(GrammarError::Forced(forced.len()));
@@ -107,18 +107,17 @@ impl Grammar {
         let mut answer = Answer {
             grammar: self,
             matcher,
-            generated: pending.len() + forced.len(),
             sentence_tokens: 0,
             sentence: Vec::new(),
-            pending: Vec::new(),
+            tokens,
+            read: 0,
         };
         // Forced text after the line end belongs to the sentence.
         let text = self.bytes(&forced);
         if let Some(line_end) = text.iter().position(|byte| *byte == b'\n') {
             answer.sentence.extend_from_slice(&text[line_end + 1..]);
         }
-        pending.extend(forced);
-        answer.pending = pending;
+        answer.tokens.extend(forced);
         Ok(answer)
     }
 
@@ -183,27 +182,29 @@ const FORCED_LIMIT: usize = 8;
 pub struct Answer<'g> {
     grammar: &'g Grammar,
     matcher: Matcher,
-    /// Tokens so far, the label's and forced ones included.
-    generated: usize,
     sentence_tokens: usize,
     sentence: Vec<u8>,
-    pending: Vec<Token>,
+    /// All so far, the label's and forced ones included.
+    tokens: Vec<Token>,
+    /// Tokens that the model has read.
+    read: usize,
 }
 
 impl Answer<'_> {
     /// Tokens that the model has not read yet.
     pub fn pending(&self) -> &[Token] {
-        &self.pending
+        &self.tokens[self.read..]
     }
 
-    pub fn generated(&self) -> usize {
-        self.generated
+    /// Tokens so far.
+    pub fn tokens(&self) -> &[Token] {
+        &self.tokens
     }
 
     /// Chooses the next token from the logits after the pending ones.
     /// `Finished` is certain to come within the bounds.
     pub fn advance(&mut self, logits: &[f32]) -> Result<Progress, GrammarError> {
-        self.pending.clear();
+        self.read = self.tokens.len();
         if self.closing() {
             if self.matcher.is_accepting().map_err(GrammarError::of)? {
                 return self.finish();
@@ -299,9 +300,8 @@ impl Answer<'_> {
             .map_err(GrammarError::of)?;
         self.sentence
             .extend_from_slice(self.grammar.tokenizer.piece(token));
-        self.generated += 1;
         self.sentence_tokens += 1;
-        self.pending.push(token);
+        self.tokens.push(token);
         Ok(())
     }
 

@@ -11,7 +11,7 @@ mod verdict;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::decision_log::{DecisionLog, LogError, Origin, Record, ShadowAnswer, Subject};
 use crate::engine::Engine;
+use crate::engine::scheduler::Caller;
 use crate::engine::worker::{Event, Scored};
 use crate::kill_switch;
 use crate::models::Bundle;
@@ -47,6 +48,7 @@ pub struct Request {
     /// Of the context and the draft, as they came.
     pub bytes: usize,
     pub rationale: RationaleMode,
+    pub caller: Caller,
     pub arrived: Instant,
     /// When the caller stops waiting, if it said so.
     pub deadline: Option<Instant>,
@@ -92,6 +94,10 @@ pub enum JudgeError {
     QueueFull,
     #[error("the deadline passed before the answer was there")]
     DeadlineExceeded,
+    #[error(
+        "the deadline cannot be met: with what waits before it the label would take about {0:.1?}"
+    )]
+    DeadlineOutOfReach(Duration),
     #[error(transparent)]
     PromptTooLong(#[from] PromptTooLong),
     #[error("request id `{0}` was used for another content")]

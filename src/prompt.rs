@@ -10,14 +10,10 @@ mod tests;
 
 use std::sync::Arc;
 
-use crate::backend::{Token, Tokenizer};
+use crate::backend::{ROWS, Token, Tokenizer};
 use crate::context::Context;
 use crate::models::ContextFormat;
 use crate::verdict::Case;
-
-/// llama.cpp multiplies so many rows at once and the last few one by one, which rounds otherwise. A
-/// prompt that is cut at a multiple gives the logits of one that is not cut.
-const ROWS: usize = 4;
 
 /// A template, ready to render.
 pub struct Prompt {

@@ -169,17 +169,17 @@ async fn a_failed_decode_costs_the_requests_that_ran_and_no_later_one() {
 async fn jobs_admitted_beside_one_that_gets_no_cache_are_answered_too() {
     let gate = Gate::default();
     let setup = Setup::new().gated(&gate);
-    let refuse_share = Arc::clone(&setup.source.refuse_share);
+    let refuse_restore = Arc::clone(&setup.source.refuse_restore);
     let daemon = setup.start().await;
     gate.close();
     let runs = daemon.asking(request("say:PASS"));
     gate.until_reached().await;
     let waits = [1, 2, 3].map(|_| daemon.asking(request("say:PASS")));
     daemon.until_waiting(3).await;
-    refuse_share.store(true, Relaxed);
+    refuse_restore.store(true, Relaxed);
     gate.open();
     for waited in waits {
-        assert_held(&waited.await.unwrap().unwrap(), "nothing to share");
+        assert_held(&waited.await.unwrap().unwrap(), "nothing to restore");
     }
     // Its label was certain before.
     let ran = runs.await.unwrap().unwrap();
@@ -211,7 +211,7 @@ async fn a_failure_during_the_rationale_leaves_the_label_and_says_so() {
     let daemon = Setup::new()
         .on_step(move |spans| {
             // A step of the rationale, of one token and with logits.
-            let writes = spans[0].logits && spans[0].tokens.len() == 1;
+            let writes = spans[0].outputs > 0 && spans[0].tokens.len() == 1;
             match writes && left.fetch_sub(1, Relaxed) == 0 {
                 true => Err(DecodeError::Runtime("once".to_owned())),
                 false => Ok(()),

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use daemon::{Gate, Setup, request, until};
+use daemon::{Gate, Setup, request, until, with_id};
 use judged::backend::SequenceId;
 use judged::rpc::proto::{
     DecidedBy, Disposition, GetStatusRequest, JudgeRequest, Label, Mode, RationaleMode,
@@ -20,13 +20,6 @@ use tonic_types::StatusExt;
 fn with_context(context: &str, draft: &str) -> JudgeRequest {
     JudgeRequest {
         context_json: context.to_owned(),
-        ..request(draft)
-    }
-}
-
-fn with_id(id: &str, draft: &str) -> JudgeRequest {
-    JudgeRequest {
-        request_id: id.to_owned(),
         ..request(draft)
     }
 }
@@ -122,7 +115,10 @@ async fn an_answer_of_the_model_carries_scores_sentence_revision_and_usage() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_shared_part_of_the_prompt_is_evaluated_once_for_all() {
-    let daemon = Setup::new().start().await;
+    let daemon = Setup::new()
+        .with(|config| config.engine.prefix_cells = 0)
+        .start()
+        .await;
     let shared = daemon.meter().prefill_tokens;
     let mut evaluated = 0;
     for draft in ["one", "two", "three"] {
@@ -342,7 +338,7 @@ async fn many_callers_at_once_each_get_their_own_answer() {
 /// and its label, few may be others' rationales.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rationales_under_way_delay_a_label_by_a_bounded_number_of_steps() {
-    const OWN: SequenceId = SequenceId(4);
+    const OWN: SequenceId = SequenceId(3);
     let gate = Gate::default();
     let steps = Arc::new(Mutex::new(Vec::new()));
     let (passes, log) = (gate.clone(), Arc::clone(&steps));

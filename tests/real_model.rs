@@ -33,7 +33,7 @@ use judged::rules::Rule;
 use judged::verdict::{Case, DecidedBy, Decision, Label, Mode, RationaleMode, Scores};
 use support::peft_folder::{MODULES, PeftFolder};
 use support::real_daemon::{RealDaemon, bundle, examples, model_dir, with_base, with_daemon};
-use support::tiny_backend::{largest_difference, open, row};
+use support::tiny_backend::{largest_difference, open, row, share};
 use support::well_formed::assert_sentence;
 
 /// The first of Qwen2's tokens that stand for more than their letters.
@@ -118,6 +118,7 @@ fn by_default_the_hard_rules_decide_the_first_two_examples() {
                 case: case(&question),
                 bytes: question.context_json.len() + question.draft.len(),
                 rationale: RationaleMode::None,
+                caller: 0,
                 arrived: Instant::now(),
                 deadline: None,
             };
@@ -219,6 +220,7 @@ fn with_backend(work: impl FnOnce(&mut dyn Backend)) {
                 cells: 2048,
                 batch: 512,
                 sequences: 2,
+                prefix_cells: 0,
                 threads: judged::backend::llama::available_threads(),
             },
         };
@@ -279,7 +281,7 @@ fn a_shared_prefix_gives_the_scores_of_a_full_prefill() {
             backend.clear();
             row(backend, 0, 0, &shared);
             let (from, to) = (SequenceId(0), SequenceId(1));
-            backend.share(from, to, shared.len()).unwrap();
+            share(backend, from, to, shared.len()).unwrap();
             let rest = &tokens[shared.len()..];
             let cached = grammar.score(&row(backend, 1, shared.len(), rest));
             backend.clear();

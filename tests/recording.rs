@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use command::Shell;
-use daemon::{Daemon, Gate, Setup, request, until};
+use daemon::{Daemon, Gate, Setup, request, until, with_id};
 use judged::rpc::proto::judge_stream_response::Event;
 use judged::rpc::proto::{
     GetDecisionRequest, JudgeRequest, JudgeStreamRequest, Label, ListDecisionsRequest, OutcomeKind,
@@ -41,13 +41,6 @@ async fn listed(daemon: &Daemon) -> Vec<RecordedDecision> {
     let request = ListDecisionsRequest::default();
     let answer = daemon.control_client().list_decisions(request).await;
     answer.unwrap().into_inner().decisions
-}
-
-fn with_id(id: &str, draft: &str) -> JudgeRequest {
-    JudgeRequest {
-        request_id: id.to_owned(),
-        ..request(draft)
-    }
 }
 
 fn outcome(decision_id: &str, kind: OutcomeKind) -> ReportOutcomeRequest {
@@ -79,7 +72,7 @@ async fn every_answer_is_in_the_log_when_it_arrives() {
         .into_iter()
         .map(|decision| decision.prospect)
         .collect();
-    assert_eq!(prospects, ["p_7", "DevCo"]);
+    assert_eq!(prospects, ["p_7", "first"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,7 +9,7 @@ mod daemon;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use daemon::{Daemon, Gate, Setup, request, until};
+use daemon::{Daemon, Gate, Setup, request, until, with_id};
 use judged::rpc::proto::judge_service_client::JudgeServiceClient;
 use judged::rpc::proto::judge_stream_response::Event;
 use judged::rpc::proto::{
@@ -66,13 +66,6 @@ impl Queue {
             events.push((message.request_id, message.event.unwrap()));
         }
         events
-    }
-}
-
-fn with_id(id: &str, draft: &str) -> JudgeRequest {
-    JudgeRequest {
-        request_id: id.to_owned(),
-        ..request(draft)
     }
 }
 

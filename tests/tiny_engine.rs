@@ -11,7 +11,7 @@ mod support {
 }
 
 use judged::backend::{Backend, DecodeError, SequenceId, Span, Token};
-use support::tiny_backend::{CONTEXT, TinyFiles, largest_difference, row, span};
+use support::tiny_backend::{CONTEXT, TinyFiles, largest_difference, row, share, span};
 
 const SHARED: SequenceId = SequenceId(0);
 
@@ -70,13 +70,13 @@ fn rows_stand_in_the_order_of_the_spans_and_only_where_asked_for() {
         let (one, other) = (some_tokens(5), some_tokens(9));
         let alone = row(backend, 3, 0, &other);
         let silent = Span {
-            logits: false,
+            outputs: 0,
             ..span(1, 0, &one)
         };
         backend.decode(&[silent, span(2, 0, &other)]).unwrap();
-        assert_eq!(backend.logits(0), None);
-        assert_eq!(backend.logits(2), None);
-        assert_close(backend.logits(1).unwrap(), &alone);
+        assert_eq!(backend.logits(0, 0), None);
+        assert_eq!(backend.logits(2, 0), None);
+        assert_close(backend.logits(1, 0).unwrap(), &alone);
     });
 }
 
@@ -110,8 +110,12 @@ fn a_sequence_that_the_context_lacks_is_refused() {
             let id = SequenceId(sequence);
             assert_eq!(backend.decode(&[span(sequence, 0, &[1])]), refused);
             assert_eq!(backend.release(id), refused);
-            assert_eq!(backend.share(id, SHARED, 0), refused);
-            assert_eq!(backend.share(SHARED, id, 0), refused);
+            assert_eq!(
+                backend.save(id, 0..0),
+                refused.clone().map(|()| unreachable!())
+            );
+            assert_eq!(backend.restore(id, &[]), refused);
+            assert_eq!(backend.truncate(id, 0), refused);
         }
     });
 }
@@ -159,7 +163,7 @@ fn a_span_must_begin_where_its_sequence_ends() {
 }
 
 #[test]
-fn only_what_is_there_can_be_shared_and_only_with_an_empty_sequence() {
+fn only_what_is_there_can_be_saved_and_only_an_empty_sequence_is_restored() {
     open(|backend| {
         row(backend, 0, 0, &some_tokens(10));
         let length = |sequence, tokens, expected| {
@@ -169,10 +173,11 @@ fn only_what_is_there_can_be_shared_and_only_with_an_empty_sequence() {
                 expected,
             })
         };
-        assert_eq!(backend.share(SHARED, SequenceId(1), 11), length(0, 10, 11));
-        backend.share(SHARED, SequenceId(1), 10).unwrap();
-        assert_eq!(backend.share(SHARED, SequenceId(1), 10), length(1, 10, 0));
-        assert_eq!(backend.share(SHARED, SHARED, 10), length(0, 10, 0));
+        assert_eq!(share(backend, SHARED, SequenceId(1), 11), length(0, 10, 11));
+        share(backend, SHARED, SequenceId(1), 10).unwrap();
+        assert_eq!(share(backend, SHARED, SequenceId(1), 10), length(1, 10, 0));
+        assert_eq!(share(backend, SHARED, SHARED, 10), length(0, 10, 0));
+        assert_eq!(backend.truncate(SHARED, 11), length(0, 10, 11));
         row(backend, 1, 10, &[1]);
     });
 }
@@ -204,7 +209,7 @@ fn released_cells_can_be_used_again_and_again() {
         for _ in 0..30 {
             // 350 of each sequence's 512 cells: a leak would show at once.
             for slot in 1..=5 {
-                backend.share(SHARED, SequenceId(slot), 200).unwrap();
+                share(backend, SHARED, SequenceId(slot), 200).unwrap();
                 let logits = row(backend, slot, 200, &rest);
                 // Exactly the same, whichever the slot and whoever else is there.
                 assert_eq!(first.get_or_insert_with(|| logits.clone()), &logits);
@@ -224,7 +229,7 @@ fn a_release_of_the_shared_part_leaves_it_with_those_who_share_it() {
         let (shared, rest) = (some_tokens(120), some_tokens(30));
         row(backend, 0, 0, &shared);
         for slot in [1, 2] {
-            backend.share(SHARED, SequenceId(slot), 120).unwrap();
+            share(backend, SHARED, SequenceId(slot), 120).unwrap();
         }
         let before = row(backend, 1, 120, &rest);
         backend.release(SHARED).unwrap();
@@ -240,7 +245,7 @@ fn clear_empties_every_sequence() {
             row(backend, sequence, 0, &some_tokens(100));
         }
         backend.clear();
-        assert_eq!(backend.logits(0), None);
+        assert_eq!(backend.logits(0, 0), None);
         for sequence in 0..8 {
             row(backend, sequence, 0, &some_tokens(100));
         }
@@ -258,7 +263,7 @@ fn a_shared_prefix_gives_exactly_the_row_of_the_same_split_without_sharing() {
             let split = row(backend, 1, cut, rest);
             backend.clear();
             row(backend, 0, 0, prefix);
-            backend.share(SHARED, SequenceId(1), cut).unwrap();
+            share(backend, SHARED, SequenceId(1), cut).unwrap();
             assert_eq!(split, row(backend, 1, cut, rest), "cut at {cut}");
         }
     });
@@ -272,7 +277,7 @@ fn a_shared_prefix_gives_exactly_the_row_of_a_full_prefill() {
         for cut in [1, 32, 63, 100, 200] {
             backend.clear();
             row(backend, 0, 0, &prompt[..cut]);
-            backend.share(SHARED, SequenceId(1), cut).unwrap();
+            share(backend, SHARED, SequenceId(1), cut).unwrap();
             assert_eq!(full, row(backend, 1, cut, &prompt[cut..]), "cut at {cut}");
         }
     });
@@ -283,11 +288,60 @@ fn a_part_of_what_is_there_can_be_shared() {
     open(|backend| {
         let prompt = some_tokens(100);
         row(backend, 0, 0, &prompt);
-        backend.share(SHARED, SequenceId(1), 40).unwrap();
+        share(backend, SHARED, SequenceId(1), 40).unwrap();
         let shared = row(backend, 1, 40, &[7, 8, 9]);
         backend.clear();
         row(backend, 2, 0, &prompt[..40]);
         let alone = row(backend, 2, 40, &[7, 8, 9]);
         assert_eq!(shared, alone);
+    });
+}
+
+#[test]
+fn cells_that_were_cut_and_put_together_give_exactly_the_row_of_a_full_prefill() {
+    open(|backend| {
+        let prompt = some_tokens(230);
+        let full = row(backend, 1, 0, &prompt);
+        let mut rubric = backend.save(SequenceId(1), 0..200).unwrap();
+        let context = rubric.split_off(120);
+        let draft = backend.save(SequenceId(1), 200..228).unwrap();
+        backend.clear();
+        let runs = [(&rubric, 120), (&context, 80), (&draft, 24)];
+        backend.restore(SequenceId(2), &runs).unwrap();
+        assert_eq!(full, row(backend, 2, 224, &prompt[224..]));
+    });
+}
+
+#[test]
+fn what_is_cut_off_a_sequence_leaves_no_trace() {
+    open(|backend| {
+        let prompt = some_tokens(100);
+        row(backend, 1, 0, &prompt[..80]);
+        let full = row(backend, 1, 80, &prompt[80..]);
+        backend.clear();
+        row(backend, 1, 0, &prompt[..80]);
+        row(backend, 1, 80, &[7, 8, 9]);
+        backend.truncate(SequenceId(1), 80).unwrap();
+        assert_eq!(full, row(backend, 1, 80, &prompt[80..]));
+    });
+}
+
+#[test]
+fn a_span_gives_a_row_for_each_of_its_last_tokens_that_are_asked_for() {
+    open(|backend| {
+        let prompt = some_tokens(10);
+        let asked = Span {
+            outputs: 3,
+            ..span(1, 0, &prompt)
+        };
+        backend.decode(&[asked]).unwrap();
+        let rows: Vec<Vec<f32>> = (0..3)
+            .map(|output| backend.logits(0, output).unwrap().to_vec())
+            .collect();
+        assert_eq!(backend.logits(0, 3), None);
+        for (output, given) in rows.iter().enumerate() {
+            backend.clear();
+            assert_close(given, &row(backend, 1, 0, &prompt[..8 + output]));
+        }
     });
 }

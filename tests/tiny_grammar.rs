@@ -42,7 +42,7 @@ fn answer(grammar: &Grammar, spec: &AnswerSpec, mut next: impl FnMut(&[u8], &mut
     // More logits than tokens do no harm.
     let mut row = vec![0.0; 1024];
     let mut answer = grammar.begin(Label::Penalise).unwrap();
-    let label_tokens = answer.generated();
+    let label_tokens = answer.tokens().len();
     loop {
         row.fill(0.0);
         next(answer.sentence().as_bytes(), &mut row);
@@ -53,9 +53,9 @@ fn answer(grammar: &Grammar, spec: &AnswerSpec, mut next: impl FnMut(&[u8], &mut
     }
     let sentence = answer.sentence();
     assert_sentence(&sentence, spec.max_rationale_bytes as usize);
-    let tokens = answer.generated() - label_tokens;
+    let tokens = answer.tokens().len() - label_tokens;
     assert!(tokens <= spec.max_rationale_tokens as usize, "{sentence:?}");
-    assert!(answer.generated() <= grammar.max_answer_tokens());
+    assert!(answer.tokens().len() <= grammar.max_answer_tokens());
     sentence
 }
 
@@ -192,7 +192,7 @@ fn a_grammar_that_no_full_stop_can_end_is_an_error_within_the_bounds() {
         let row = vec![0.0; 1024];
         let ended = (0..100).find_map(|_| answer.advance(&row).err());
         assert_eq!(ended, Some(GrammarError::Stuck));
-        assert!(answer.generated() <= grammar.max_answer_tokens());
+        assert!(answer.tokens().len() <= grammar.max_answer_tokens());
     });
 }
 

@@ -7,6 +7,7 @@
 
 mod context;
 mod runtime;
+mod state;
 mod tokenizer;
 
 use std::num::NonZeroU32;
@@ -56,6 +57,8 @@ pub struct ContextConfig {
     /// Tokens of one batch.
     pub batch: u32,
     pub sequences: u32,
+    /// Cells that are to be kept beside the context.
+    pub prefix_cells: u32,
     pub threads: u32,
 }
 
@@ -159,10 +162,11 @@ fn check_files(files: &Files, context: ContextConfig) -> Result<String, OpenErro
 fn check_memory(base: &BaseInfo, context: ContextConfig) -> Result<(), String> {
     let head = u64::from(base.embedding_length / base.heads.max(1));
     let row = head * u64::from(base.kv_heads) * u64::from(base.layers);
-    let needed = u64::from(context.cells) * row * KEY_AND_VALUE_BYTES;
+    let cells = u64::from(context.cells) + u64::from(context.prefix_cells);
+    let needed = cells * row * KEY_AND_VALUE_BYTES;
     match memory::available_bytes() {
         Some(available) if needed > available => Err(format!(
-            "the KV cache needs {} MiB and {} MiB are free: lower `slots`",
+            "the KV cache needs {} MiB and {} MiB are free: lower `slots` or `prefix_cache`",
             needed >> 20,
             available >> 20
         )),

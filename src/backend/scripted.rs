@@ -2,11 +2,12 @@
 //! books as a real one, so that a wrong use fails here too. For tests.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Backend, Capacity, DecodeError, Description, OpenError, SequenceId, Source, Span, Token,
+    Backend, Capacity, Cells, DecodeError, Description, OpenError, SequenceId, Source, Span, Token,
     Tokenizer,
 };
 use crate::verdict::Label;
@@ -84,7 +85,8 @@ struct Scripted {
     source: ScriptedSource,
     tokenizer: Arc<ScriptedTokenizer>,
     sequences: BTreeMap<SequenceId, Vec<Token>>,
-    rows: Vec<Option<Vec<f32>>>,
+    /// Of each span of the last batch.
+    rows: Vec<Vec<Vec<f32>>>,
     adapter: bool,
 }
 
@@ -193,38 +195,62 @@ impl Backend for Scripted {
             held.extend_from_slice(span.tokens);
         }
         for span in spans {
-            let row = span
-                .logits
-                .then(|| self.row(&self.sequences[&span.sequence]))
-                .transpose()?;
-            self.rows.push(row);
+            let held = &self.sequences[&span.sequence];
+            let first = held.len() - span.outputs.min(span.tokens.len());
+            let rows = (first..held.len()).map(|last| self.row(&held[..=last]));
+            let rows = rows.collect::<Result<_, _>>()?;
+            self.rows.push(rows);
         }
         Ok(())
     }
 
-    fn logits(&self, index: usize) -> Option<&[f32]> {
-        self.rows.get(index)?.as_deref()
+    fn logits(&self, span: usize, output: usize) -> Option<&[f32]> {
+        self.rows.get(span)?.get(output).map(Vec::as_slice)
     }
 
-    fn share(
+    /// The cells of a token are its number.
+    fn save(&mut self, sequence: SequenceId, range: Range<usize>) -> Result<Cells, DecodeError> {
+        let held = self.sequences.get(&sequence).map_or(&[][..], Vec::as_slice);
+        let tokens = held.get(range.clone()).ok_or_else(|| DecodeError::Length {
+            sequence: sequence.0,
+            tokens: held.len(),
+            expected: range.end,
+        })?;
+        let plane: Vec<u8> = tokens
+            .iter()
+            .flat_map(|token| token.to_ne_bytes())
+            .collect();
+        let widths: Arc<[usize]> = Arc::new([size_of::<Token>()]);
+        Ok(Cells::gather(tokens.len(), &widths, [plane.as_slice()]))
+    }
+
+    fn restore(
         &mut self,
-        from: SequenceId,
-        to: SequenceId,
-        length: usize,
+        sequence: SequenceId,
+        runs: &[(&Cells, usize)],
     ) -> Result<(), DecodeError> {
-        let source = self.sequences.get(&from).map_or(&[][..], Vec::as_slice);
-        let prefix = source.get(..length).map(<[Token]>::to_vec);
-        let empty = self.sequences.get(&to).is_none_or(Vec::is_empty);
-        match prefix {
-            Some(prefix) if empty => {
-                self.sequences.insert(to, prefix);
-                Ok(())
-            }
-            _ => Err(DecodeError::Runtime(format!(
-                "sequence `{}` cannot take `{length}` tokens of `{}`",
-                to.0, from.0
-            ))),
+        let held = self.sequences.entry(sequence).or_default();
+        if !held.is_empty() {
+            return Err(DecodeError::Length {
+                sequence: sequence.0,
+                tokens: held.len(),
+                expected: 0,
+            });
         }
+        for plane in runs.iter().flat_map(|(cells, few)| cells.planes(*few)) {
+            let tokens = plane.chunks_exact(size_of::<Token>());
+            held.extend(
+                tokens.map(|four| Token::from_ne_bytes([four[0], four[1], four[2], four[3]])),
+            );
+        }
+        Ok(())
+    }
+
+    fn truncate(&mut self, sequence: SequenceId, length: usize) -> Result<(), DecodeError> {
+        if let Some(held) = self.sequences.get_mut(&sequence) {
+            held.truncate(length);
+        }
+        Ok(())
     }
 
     fn release(&mut self, sequence: SequenceId) -> Result<(), DecodeError> {

@@ -3,6 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+/// Prompt tokens whose time tells the pace.
+const ENOUGH_TOKENS: u64 = 1_000;
+
 /// Written by the engine's thread, read by anyone.
 pub struct Meter {
     epoch: Instant,
@@ -10,10 +13,14 @@ pub struct Meter {
     last_beat: AtomicU64,
     running: AtomicU64,
     abandoned: AtomicU64,
+    joined: AtomicU64,
     failures: AtomicU64,
     prefill_tokens: AtomicU64,
     cached_tokens: AtomicU64,
     decode_tokens: AtomicU64,
+    guessed_tokens: AtomicU64,
+    held_tokens: AtomicU64,
+    prefix_cells: AtomicU64,
     prefill_micros: AtomicU64,
     decode_micros: AtomicU64,
 }
@@ -24,11 +31,18 @@ pub struct Reading {
     pub running: u64,
     /// Jobs dropped since nobody waited for them any more.
     pub abandoned: u64,
+    /// Jobs that another one with the same prompt has answered.
+    pub joined: u64,
     /// Decode calls that failed.
     pub failures: u64,
     pub prefill_tokens: u64,
     pub cached_tokens: u64,
     pub decode_tokens: u64,
+    /// Tokens of rationales that were guessed ahead and read, and how many held.
+    pub guessed_tokens: u64,
+    pub held_tokens: u64,
+    /// KV cells kept of earlier prompts.
+    pub prefix_cells: u64,
     pub prefill: Duration,
     pub decode: Duration,
 }
@@ -40,10 +54,14 @@ impl Default for Meter {
             last_beat: AtomicU64::new(0),
             running: AtomicU64::new(0),
             abandoned: AtomicU64::new(0),
+            joined: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             prefill_tokens: AtomicU64::new(0),
             cached_tokens: AtomicU64::new(0),
             decode_tokens: AtomicU64::new(0),
+            guessed_tokens: AtomicU64::new(0),
+            held_tokens: AtomicU64::new(0),
+            prefix_cells: AtomicU64::new(0),
             prefill_micros: AtomicU64::new(0),
             decode_micros: AtomicU64::new(0),
         }
@@ -62,12 +80,27 @@ impl Meter {
         Reading {
             running: self.running.load(Relaxed),
             abandoned: self.abandoned.load(Relaxed),
+            joined: self.joined.load(Relaxed),
             failures: self.failures.load(Relaxed),
             prefill_tokens: self.prefill_tokens.load(Relaxed),
             cached_tokens: self.cached_tokens.load(Relaxed),
             decode_tokens: self.decode_tokens.load(Relaxed),
+            guessed_tokens: self.guessed_tokens.load(Relaxed),
+            held_tokens: self.held_tokens.load(Relaxed),
+            prefix_cells: self.prefix_cells.load(Relaxed),
             prefill: Duration::from_micros(self.prefill_micros.load(Relaxed)),
             decode: Duration::from_micros(self.decode_micros.load(Relaxed)),
+        }
+    }
+
+    /// The time that a prompt's token takes at the least: three quarters of what it
+    /// took on the average. Zero as long as too little was measured.
+    pub fn pace(&self) -> Duration {
+        let tokens = self.prefill_tokens.load(Relaxed);
+        let micros = self.prefill_micros.load(Relaxed);
+        match tokens >= ENOUGH_TOKENS {
+            true => Duration::from_micros(micros * 3 / (tokens * 4)),
+            false => Duration::ZERO,
         }
     }
 
@@ -96,6 +129,19 @@ impl Meter {
 
     pub(super) fn count_abandoned(&self) {
         self.abandoned.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn count_joined(&self) {
+        self.joined.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn count_guessed(&self, guessed: usize, held: usize) {
+        self.guessed_tokens.fetch_add(guessed as u64, Relaxed);
+        self.held_tokens.fetch_add(held as u64, Relaxed);
+    }
+
+    pub(super) fn set_prefix_cells(&self, cells: usize) {
+        self.prefix_cells.store(cells as u64, Relaxed);
     }
 
     pub(super) fn count_failure(&self) {

@@ -1,11 +1,12 @@
 //! Which work comes next: pure, so that its fairness can be tested from text.
 //!
 //! A job waits for a slot, reads its prompt in chunks (prefill), answers with
-//! its label, then writes its rationale token by token (decode). Labels come
+//! its label, then writes its rationale token by token (decode). Callers get
+//! slots in turn, so that none waits behind all that another has sent. Labels come
 //! first: a prefill goes before decode, but after [`Limits::prefill_run`]
 //! chunks in a row the waiting rationales get one step, so that neither
 //! starves. A prefill never shares its batch: a label must not depend on who
-//! else is being judged. Time arrives as an argument.
+//! else is being judged. Time, and the pace of prefill, arrive as arguments.
 
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,9 @@ use std::time::Duration;
 
 /// A job, as its owner names it.
 pub type JobId = u64;
+
+/// Who sent a job: a connection.
+pub type Caller = u64;
 
 /// Time since the engine's start.
 pub type Time = Duration;
@@ -35,8 +39,9 @@ pub struct Limits {
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival {
     pub id: JobId,
+    pub caller: Caller,
     pub deadline: Time,
-    /// Prompt tokens that are cached already.
+    /// Prompt tokens that need not be read, as far as can be told by now.
     pub cached: usize,
     /// Prompt tokens in all.
     pub prompt: usize,
@@ -60,7 +65,8 @@ pub enum Step {
 
 pub struct Scheduler {
     limits: Limits,
-    waiting: VecDeque<Arrival>,
+    /// Each caller's jobs, in the order in which callers get their turn.
+    waiting: VecDeque<(Caller, VecDeque<Arrival>)>,
     slots: Vec<Option<Running>>,
     /// Running jobs in the order of their admission.
     order: VecDeque<usize>,
@@ -81,6 +87,29 @@ enum Phase {
     Decode,
 }
 
+impl Running {
+    fn begin(arrival: Arrival) -> Self {
+        Self {
+            arrival,
+            phase: Phase::Prefill(arrival.cached),
+        }
+    }
+
+    /// Prompt tokens that are still to be read.
+    fn unread(&self) -> usize {
+        match self.phase {
+            Phase::Prefill(done) => self.arrival.prompt.saturating_sub(done),
+            Phase::Decode => 0,
+        }
+    }
+}
+
+impl Arrival {
+    pub fn unread(&self) -> usize {
+        self.prompt.saturating_sub(self.cached)
+    }
+}
+
 impl Scheduler {
     pub fn new(limits: Limits) -> Self {
         Self {
@@ -93,34 +122,73 @@ impl Scheduler {
     }
 
     pub fn submit(&mut self, arrival: Arrival) {
-        self.waiting.push_back(arrival);
+        let mut callers = self.waiting.iter_mut();
+        match callers.find(|(caller, _)| *caller == arrival.caller) {
+            Some((_, jobs)) => jobs.push_back(arrival),
+            None => self
+                .waiting
+                .push_back((arrival.caller, VecDeque::from([arrival]))),
+        }
     }
 
-    /// Ends jobs whose deadline has passed, waiting or running.
-    pub fn expire(&mut self, now: Time) -> Vec<Ended> {
-        self.end_where(|arrival| arrival.deadline <= now)
+    /// Prompt tokens that are read before those of a job that this caller would
+    /// submit now.
+    pub fn tokens_ahead(&self, caller: Caller) -> usize {
+        let running = self.slots.iter().flatten().map(Running::unread);
+        let own = self.waiting.iter().find(|(other, _)| *other == caller);
+        let turns = own.map_or(0, |(_, jobs)| jobs.len());
+        let waiting = self.waiting.iter().flat_map(|(other, jobs)| {
+            // Who waits already has its turn first, also in the round of the new job.
+            jobs.iter().take(turns + usize::from(*other != caller))
+        });
+        running.sum::<usize>() + waiting.map(Arrival::unread).sum::<usize>()
+    }
+
+    /// Somebody waits longer for a job than was known.
+    pub fn extend(&mut self, id: JobId, deadline: Time) {
+        let waiting = self.waiting.iter_mut().flat_map(|(_, jobs)| jobs);
+        let running = self.slots.iter_mut().flatten().map(|job| &mut job.arrival);
+        for arrival in waiting.chain(running).filter(|arrival| arrival.id == id) {
+            arrival.deadline = arrival.deadline.max(deadline);
+        }
+    }
+
+    /// Ends jobs whose deadline has passed, or will have when their prompt is read at
+    /// `pace`, the time of one token.
+    pub fn expire(&mut self, now: Time, pace: Duration) -> Vec<Ended> {
+        self.end_where(|job| job.arrival.deadline <= now + times(pace, job.unread()))
     }
 
     /// Ends a job, at whatever stage.
     pub fn remove(&mut self, id: JobId) -> Option<Ended> {
-        self.end_where(|arrival| arrival.id == id).pop()
+        self.end_where(|job| job.arrival.id == id).pop()
     }
 
-    /// Moves waiting jobs to free slots, first come, first served.
+    /// Moves waiting jobs to free slots: callers in turn, the jobs of each in their order.
     pub fn admit(&mut self) -> Vec<(JobId, usize)> {
         let mut admitted = Vec::new();
         while let Some(slot) = self.slots.iter().position(Option::is_none) {
-            let Some(arrival) = self.waiting.pop_front() else {
+            let Some((caller, mut jobs)) = self.waiting.pop_front() else {
                 break;
             };
-            self.slots[slot] = Some(Running {
-                arrival,
-                phase: Phase::Prefill(arrival.cached),
-            });
+            let Some(arrival) = jobs.pop_front() else {
+                continue;
+            };
+            if !jobs.is_empty() {
+                self.waiting.push_back((caller, jobs));
+            }
+            self.slots[slot] = Some(Running::begin(arrival));
             self.order.push_back(slot);
             admitted.push((arrival.id, slot));
         }
         admitted
+    }
+
+    /// The job in `slot` begins with `cached` prompt tokens that need not be read.
+    pub fn restored(&mut self, slot: usize, cached: usize) {
+        if let Some(Some(running)) = self.slots.get_mut(slot) {
+            running.phase = Phase::Prefill(cached);
+        }
     }
 
     /// Chooses the next step. The owner carries it out and reports it with
@@ -187,21 +255,24 @@ impl Scheduler {
         self.end_where(|_| true)
     }
 
-    fn end_where(&mut self, matches: impl Fn(&Arrival) -> bool) -> Vec<Ended> {
+    fn end_where(&mut self, matches: impl Fn(&Running) -> bool) -> Vec<Ended> {
         let mut ended = Vec::new();
-        self.waiting.retain(|arrival| {
-            let ends = matches(arrival);
-            if ends {
-                ended.push(Ended {
-                    id: arrival.id,
-                    slot: None,
-                });
-            }
-            !ends
-        });
+        for (_, jobs) in &mut self.waiting {
+            jobs.retain(|arrival| {
+                let ends = matches(&Running::begin(*arrival));
+                if ends {
+                    ended.push(Ended {
+                        id: arrival.id,
+                        slot: None,
+                    });
+                }
+                !ends
+            });
+        }
+        self.waiting.retain(|(_, jobs)| !jobs.is_empty());
         let slots = &mut self.slots;
         self.order.retain(|slot| {
-            let ends = slots[*slot].is_none_or(|running| matches(&running.arrival));
+            let ends = slots[*slot].is_none_or(|running| matches(&running));
             if ends && let Some(running) = slots[*slot].take() {
                 ended.push(Ended {
                     id: running.arrival.id,
@@ -212,6 +283,11 @@ impl Scheduler {
         });
         ended
     }
+}
+
+/// How long so many tokens take.
+pub fn times(pace: Duration, tokens: usize) -> Duration {
+    pace.saturating_mul(u32::try_from(tokens).unwrap_or(u32::MAX))
 }
 
 /// A job that is no longer the scheduler's.

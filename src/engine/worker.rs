@@ -11,8 +11,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::Sender;
 
 use super::meter::Meter;
-use super::scheduler::{Arrival, JobId, Limits, Scheduler, Step};
-use crate::backend::{Backend, DecodeError, SequenceId, Span, Token};
+use super::prefix::PrefixTree;
+use super::scheduler::{Arrival, Caller, JobId, Limits, Scheduler, Step, times};
+use super::speculate::Speculator;
+use crate::backend::{Backend, DecodeError, ROWS, SequenceId, Span, Token};
 use crate::grammar::{Answer, Grammar, GrammarError, Progress};
 use crate::verdict::{RationaleMode, Scores, Timings, Usage};
 
@@ -20,6 +22,12 @@ use crate::verdict::{RationaleMode, Scores, Timings, Usage};
 pub struct Job {
     pub prompt: Vec<Token>,
     pub rationale: RationaleMode,
+    pub caller: Caller,
+    pub asker: Asker,
+}
+
+/// Who waits for a job's answer.
+pub struct Asker {
     pub arrived: Instant,
     pub deadline: Instant,
     /// Closed by its receiver once nobody waits for the answer.
@@ -60,6 +68,9 @@ pub struct Answered {
 pub enum JobError {
     #[error("the deadline passed")]
     DeadlineExceeded,
+    /// At the pace of what was measured.
+    #[error("the deadline cannot be met: the label would take about {0:.1?}")]
+    DeadlineOutOfReach(Duration),
     #[error("the answer could not be completed: {0}")]
     Malformed(GrammarError),
     #[error("the engine failed: {0}")]
@@ -70,8 +81,6 @@ pub enum JobError {
 
 /// How long an idle loop sleeps between two heartbeats.
 const HEARTBEAT: Duration = Duration::from_millis(500);
-/// The sequence of the prompt's shared part.
-const SHARED: SequenceId = SequenceId(0);
 
 /// Why the loop ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -82,6 +91,15 @@ pub enum End {
     Broken(DecodeError),
 }
 
+/// What a worker may use.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    pub limits: Limits,
+    /// Cells of the prefix tree.
+    pub prefix_cells: usize,
+    pub speculate: bool,
+}
+
 pub struct Worker<'a> {
     backend: &'a mut dyn Backend,
     grammar: &'a Grammar,
@@ -89,6 +107,8 @@ pub struct Worker<'a> {
     shared: Vec<Token>,
     meter: Arc<Meter>,
     scheduler: Scheduler,
+    prefixes: PrefixTree,
+    speculator: Speculator,
     epoch: Instant,
     jobs: HashMap<JobId, Active<'a>>,
     /// The job in each slot.
@@ -99,13 +119,16 @@ pub struct Worker<'a> {
 }
 
 struct Active<'a> {
-    job: Job,
+    prompt: Vec<Token>,
+    rationale: RationaleMode,
+    /// Several callers may have asked for the same at the same time.
+    askers: Vec<Asker>,
     answer: Option<Answer<'a>>,
     /// Tokens of its sequence in the KV cache.
     length: usize,
     cached: usize,
     admitted: Option<Instant>,
-    scored: Option<Instant>,
+    scored: Option<(Instant, Scores)>,
 }
 
 impl<'a> Worker<'a> {
@@ -113,7 +136,7 @@ impl<'a> Worker<'a> {
         backend: &'a mut dyn Backend,
         grammar: &'a Grammar,
         shared: Vec<Token>,
-        limits: Limits,
+        bounds: Bounds,
         meter: Arc<Meter>,
     ) -> Self {
         Self {
@@ -121,35 +144,44 @@ impl<'a> Worker<'a> {
             grammar,
             shared,
             meter,
-            scheduler: Scheduler::new(limits),
+            scheduler: Scheduler::new(bounds.limits),
+            prefixes: PrefixTree::new(bounds.prefix_cells),
+            speculator: Speculator::new(bounds.speculate),
             epoch: Instant::now(),
             jobs: HashMap::new(),
-            slots: vec![None; limits.slots],
+            slots: vec![None; bounds.limits.slots],
             next_id: 0,
             adapter: true,
         }
     }
 
-    /// Computes the shared part and proves, by a real decode, that the
+    /// Computes the shared part and proves, by a real decode after it, that the
     /// backend works. A worker without it must not run.
     pub fn warm_up(&mut self) -> Result<(), DecodeError> {
         self.backend.clear();
-        self.decode_shared()?;
-        let probe = SequenceId(1);
+        self.prefixes.clear();
+        let sequence = sequence(0);
+        if !self.shared.is_empty() {
+            self.decode_shared(sequence)?;
+            let cells = self.backend.save(sequence, 0..self.shared.len())?;
+            self.backend.release(sequence)?;
+            self.prefixes.pin(&self.shared, cells);
+            let runs = self.prefixes.find(&self.shared);
+            self.backend.restore(sequence, &runs)?;
+        }
         let token = self.grammar.probe_token();
-        self.backend.share(SHARED, probe, self.shared.len())?;
         let span = Span {
-            sequence: probe,
+            sequence,
             start: self.shared.len(),
             tokens: &[token],
-            logits: true,
+            outputs: 1,
         };
         self.backend.decode(&[span])?;
         let finite = self
             .backend
-            .logits(0)
+            .logits(0, 0)
             .is_some_and(|row| row.iter().all(|logit| logit.is_finite()));
-        self.backend.release(probe)?;
+        self.backend.release(sequence)?;
         if !finite {
             let reason = "the warm-up's logits are not finite".to_owned();
             return Err(DecodeError::Runtime(reason));
@@ -201,45 +233,98 @@ impl<'a> Worker<'a> {
     }
 
     fn accept(&mut self, job: Job) {
+        let deadline = self.time(job.asker.deadline);
+        let same = self
+            .jobs
+            .iter_mut()
+            .find(|(_, active)| active.rationale == job.rationale && active.prompt == job.prompt);
+        if let Some((id, active)) = same {
+            self.scheduler.extend(*id, deadline);
+            self.meter.count_joined();
+            return active.join(job.asker);
+        }
         let id = self.next_id;
         self.next_id += 1;
-        let common = job.prompt.iter().zip(&self.shared);
-        let common = common.take_while(|(a, b)| a == b).count();
-        // The last token is evaluated in any case: the label comes from its logits.
-        let cached = common.min(job.prompt.len().saturating_sub(1));
-        self.scheduler.submit(Arrival {
+        let arrival = Arrival {
             id,
-            deadline: job.deadline.saturating_duration_since(self.epoch),
-            cached,
+            caller: job.caller,
+            deadline,
+            cached: self.prefixes.length_of(reusable(&job.prompt)),
             prompt: job.prompt.len(),
-        });
+        };
+        let unread = self.scheduler.tokens_ahead(job.caller) + arrival.unread();
+        let needed = times(self.meter.pace(), unread);
+        if self.epoch.elapsed() + needed > deadline {
+            let error = JobError::DeadlineOutOfReach(needed);
+            return job.asker.tell(Event::Failed(error));
+        }
+        self.scheduler.submit(arrival);
         let active = Active {
-            job,
+            prompt: job.prompt,
+            rationale: job.rationale,
+            askers: vec![job.asker],
             answer: None,
-            length: cached,
-            cached,
+            length: 0,
+            cached: 0,
             admitted: None,
             scored: None,
         };
         self.jobs.insert(id, active);
     }
 
+    /// Since the epoch.
+    fn time(&self, at: Instant) -> Duration {
+        at.saturating_duration_since(self.epoch)
+    }
+
     /// Drops what nobody waits for, then does one step.
     fn step(&mut self) -> Result<(), DecodeError> {
-        for ended in self.scheduler.expire(self.epoch.elapsed()) {
-            self.close(ended.id, Some(Event::Failed(JobError::DeadlineExceeded)));
-            self.free(ended.slot)?;
+        self.dismiss()?;
+        self.admit()?;
+        self.meter.set_running(self.scheduler.running());
+        match self.scheduler.next() {
+            Step::Prefill { slot, tokens, last } => self.prefill(slot, tokens, last),
+            Step::Decode { slots } => self.decode(&slots),
+            Step::Idle => Ok(()),
         }
-        let departed: Vec<JobId> = self
-            .jobs
-            .iter()
-            .filter(|(_, active)| active.job.events.is_closed())
-            .map(|(id, _)| *id)
-            .collect();
-        for id in departed {
-            self.meter.count_abandoned();
+    }
+
+    /// Lets go of askers who have left or whose deadline has passed, and of jobs
+    /// that nobody asks for any more or that cannot be done in time.
+    fn dismiss(&mut self) -> Result<(), DecodeError> {
+        let now = Instant::now();
+        let mut forsaken = Vec::new();
+        for (id, active) in &mut self.jobs {
+            active.askers.retain(|asker| {
+                if asker.events.is_closed() {
+                    self.meter.count_abandoned();
+                    return false;
+                }
+                if asker.deadline <= now {
+                    asker.tell(Event::Failed(JobError::DeadlineExceeded));
+                    return false;
+                }
+                true
+            });
+            if active.askers.is_empty() {
+                forsaken.push(*id);
+            }
+        }
+        for id in forsaken {
             self.end(id, None)?;
         }
+        let pace = self.meter.pace();
+        for ended in self.scheduler.expire(self.epoch.elapsed(), pace) {
+            let prompt = self.jobs.get(&ended.id).map_or(0, |job| job.prompt.len());
+            let error = JobError::DeadlineOutOfReach(times(pace, prompt));
+            self.close(ended.id, Some(Event::Failed(error)));
+            self.free(ended.slot)?;
+        }
+        Ok(())
+    }
+
+    /// Gives free slots to waiting jobs, and to each what is kept of its prompt.
+    fn admit(&mut self) -> Result<(), DecodeError> {
         let admitted = self.scheduler.admit();
         // All of them before anything can fail: recovery ends what has a slot.
         for (id, slot) in &admitted {
@@ -248,18 +333,19 @@ impl<'a> Worker<'a> {
         for (id, slot) in admitted {
             if let Some(active) = self.jobs.get_mut(&id) {
                 active.admitted = Some(Instant::now());
-                active.job.place = None;
-                let cached = active.cached;
-                self.backend.share(SHARED, sequence(slot), cached)?;
+                for asker in &mut active.askers {
+                    asker.place = None;
+                }
+                let runs = self.prefixes.find(reusable(&active.prompt));
+                let cached = runs.iter().map(|(_, tokens)| tokens).sum();
+                self.backend.restore(sequence(slot), &runs)?;
+                active.cached = cached;
+                active.length = cached;
+                self.scheduler.restored(slot, cached);
                 self.meter.count_cached(cached);
             }
         }
-        self.meter.set_running(self.scheduler.running());
-        match self.scheduler.next() {
-            Step::Prefill { slot, tokens, last } => self.prefill(slot, tokens, last),
-            Step::Decode { slots } => self.decode(&slots),
-            Step::Idle => Ok(()),
-        }
+        Ok(())
     }
 
     fn prefill(
@@ -274,8 +360,8 @@ impl<'a> Worker<'a> {
         let span = Span {
             sequence: sequence(slot),
             start: tokens.start,
-            tokens: &active.job.prompt[tokens.clone()],
-            logits: last,
+            tokens: &active.prompt[tokens.clone()],
+            outputs: usize::from(last),
         };
         let started = self.meter.begin_step();
         let outcome = self.backend.decode(&[span]);
@@ -286,83 +372,152 @@ impl<'a> Worker<'a> {
         if !last {
             return Ok(());
         }
-        let row = self.backend.logits(0);
+        let row = self.backend.logits(0, 0);
         let scores = row.map(|row| self.grammar.score(row));
         let Some(scores) = scores.filter(|scores| scores.legal_mass.is_finite()) else {
             let reason = "no finite logits after prefill".to_owned();
             return Err(DecodeError::Runtime(reason));
         };
-        active.scored = Some(Instant::now());
-        let usage = active.usage();
-        let timings = active.timings();
-        let scored = Scored {
-            scores,
-            usage,
-            timings,
+        active.score(scores);
+        let begun = match active.rationale {
+            RationaleMode::None => None,
+            RationaleMode::Sentence => Some(self.grammar.begin(scores.best())),
         };
-        let _ = active.job.events.try_send(Event::Scored(scored));
-        if active.job.rationale == RationaleMode::None {
-            let answered = Event::Answered(active.answered());
-            return self.end(id, Some(answered));
-        }
-        match self.grammar.begin(scores.best()) {
-            Ok(answer) => {
+        self.keep_prefix(id, slot)?;
+        match (begun, self.jobs.get_mut(&id)) {
+            (Some(Ok(answer)), Some(active)) => {
                 active.answer = Some(answer);
                 Ok(())
             }
-            Err(error) => self.end(id, Some(Event::Failed(JobError::Malformed(error)))),
+            (Some(Err(error)), _) => self.end(id, Some(Event::Failed(JobError::Malformed(error)))),
+            (None, _) | (_, None) => self.finish(id),
         }
     }
 
+    /// Keeps the cells of a prompt that was just evaluated.
+    fn keep_prefix(&mut self, id: JobId, slot: usize) -> Result<(), DecodeError> {
+        let Some(active) = self.jobs.get(&id) else {
+            return Ok(());
+        };
+        let prompt = reusable(&active.prompt);
+        let missing = self.prefixes.missing(prompt);
+        if !missing.is_empty() {
+            let cells = self.backend.save(sequence(slot), missing)?;
+            self.prefixes.insert(prompt, cells);
+            self.meter.set_prefix_cells(self.prefixes.used());
+        }
+        Ok(())
+    }
+
+    /// Lets the answers in these slots go on: each reads what it has chosen, and
+    /// what may come after it.
     fn decode(&mut self, slots: &[usize]) -> Result<(), DecodeError> {
-        let mut spans = Vec::with_capacity(slots.len());
-        let mut ids = Vec::with_capacity(slots.len());
+        let mut writers = self.writers(slots);
+        let spans: Vec<Span<'_>> = writers.iter().map(Writer::span).collect();
+        let tokens = spans.iter().map(|span| span.tokens.len()).sum();
+        let started = self.meter.begin_step();
+        let outcome = self.backend.decode(&spans);
+        self.speculator.note_step(tokens, started.elapsed());
+        self.meter.end_decode(started, tokens);
+        outcome?;
+        self.scheduler.decoded();
+        for (index, writer) in writers.iter_mut().enumerate() {
+            match self.write(index, writer) {
+                Ok(Progress::Finished) => self.finish(writer.id)?,
+                Ok(Progress::More) => {}
+                Err(error) => {
+                    let failed = Event::Failed(JobError::Malformed(error));
+                    self.end(writer.id, Some(failed))?;
+                }
+            }
+            if let Some(active) = self.jobs.get(&writer.id)
+                && writer.wrong
+            {
+                self.backend.truncate(writer.sequence, active.length)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What each of the answers is to read in the next step.
+    fn writers(&self, slots: &[usize]) -> Vec<Writer> {
+        let mut writers = Vec::with_capacity(slots.len());
         // Answers that begin bring several tokens each: who finds the batch
         // full takes part in the next step.
-        let mut room = self.backend.capacity().batch;
+        let batch = self.backend.capacity().batch;
+        let mut room = batch;
         for slot in slots {
-            let id = self.slots[*slot];
-            let active = id.and_then(|id| Some((id, self.jobs.get(&id)?)));
-            if let Some((id, active)) = active
+            if let Some(id) = self.slots[*slot]
+                && let Some(active) = self.jobs.get(&id)
                 && let Some(answer) = &active.answer
                 && answer.pending().len() <= room
             {
                 room -= answer.pending().len();
-                ids.push(id);
-                spans.push(Span {
+                writers.push(Writer {
+                    id,
                     sequence: sequence(*slot),
                     start: active.length,
-                    tokens: answer.pending(),
-                    logits: true,
+                    pending: answer.pending().len(),
+                    tokens: answer.pending().to_vec(),
+                    guess: self.speculator.guess(&active.prompt, answer.tokens()),
+                    wrong: false,
                 });
             }
         }
-        let tokens = spans.iter().map(|span| span.tokens.len()).sum();
-        let started = self.meter.begin_step();
-        let outcome = self.backend.decode(&spans);
-        self.meter.end_decode(started, tokens);
-        outcome?;
-        self.scheduler.decoded();
-        let mut ended = Vec::new();
-        for (index, id) in ids.into_iter().enumerate() {
-            let Some(active) = self.jobs.get_mut(&id) else {
-                continue;
-            };
-            let Some(answer) = &mut active.answer else {
-                continue;
-            };
-            active.length += answer.pending().len();
-            let row = self.backend.logits(index).unwrap_or_default();
-            match answer.advance(row) {
-                Ok(Progress::More) => {}
-                Ok(Progress::Finished) => ended.push((id, Event::Answered(active.answered()))),
-                Err(error) => ended.push((id, Event::Failed(JobError::Malformed(error)))),
+        let guesses = writers.iter().filter(|writer| !writer.guess.is_empty());
+        let depth = self
+            .speculator
+            .depth(batch - room, writers.len(), guesses.count());
+        for writer in &mut writers {
+            let depth = depth.min(writer.guess.len()).min(room);
+            room -= depth;
+            writer.tokens.extend_from_slice(&writer.guess[..depth]);
+        }
+        writers
+    }
+
+    /// Chooses the answer's next tokens, one after the other as long as what was
+    /// guessed is chosen.
+    fn write(&mut self, index: usize, writer: &mut Writer) -> Result<Progress, GrammarError> {
+        let active = self.jobs.get_mut(&writer.id);
+        let Some(active) = active.filter(|active| active.answer.is_some()) else {
+            return Ok(Progress::More);
+        };
+        let Some(answer) = &mut active.answer else {
+            return Ok(Progress::More);
+        };
+        active.length += writer.pending;
+        let guess = &writer.tokens[writer.pending..];
+        let mut held = 0;
+        loop {
+            let row = self.backend.logits(index, held).unwrap_or_default();
+            if answer.advance(row)? == Progress::Finished {
+                self.speculator.remember(answer.tokens());
+                return Ok(Progress::Finished);
+            }
+            let chosen = answer.pending();
+            if let Some(guessed) = writer.guess.get(held) {
+                self.speculator.note(chosen.first() == Some(guessed));
+            }
+            if held == guess.len() || !guess[held..].starts_with(chosen) {
+                break;
+            }
+            held += chosen.len();
+            active.length += chosen.len();
+        }
+        self.meter.count_guessed(guess.len(), held);
+        writer.wrong = held < guess.len();
+        Ok(Progress::More)
+    }
+
+    /// Tells the askers the answer.
+    fn finish(&mut self, id: JobId) -> Result<(), DecodeError> {
+        if let Some(active) = self.jobs.get(&id) {
+            for asker in &active.askers {
+                asker.tell(Event::Answered(active.answered(asker)));
             }
         }
-        for (id, event) in ended {
-            self.end(id, Some(event))?;
-        }
-        Ok(())
+        self.end(id, None)
     }
 
     /// Ends a job at whatever stage, and frees what it holds.
@@ -376,7 +531,9 @@ impl<'a> Worker<'a> {
         if let Some(active) = self.jobs.remove(&id)
             && let Some(event) = event
         {
-            let _ = active.job.events.try_send(event);
+            for asker in &active.askers {
+                asker.tell(event.clone());
+            }
         }
     }
 
@@ -406,6 +563,7 @@ impl<'a> Worker<'a> {
         if wanted != self.adapter {
             self.adapter = wanted;
             self.end_all();
+            self.prefixes.clear();
             self.backend.clear();
             self.backend.set_adapter(wanted)?;
             if wanted {
@@ -430,15 +588,15 @@ impl<'a> Worker<'a> {
         self.slots.fill(None);
     }
 
-    fn decode_shared(&mut self) -> Result<(), DecodeError> {
+    fn decode_shared(&mut self, sequence: SequenceId) -> Result<(), DecodeError> {
         let chunk = self.backend.capacity().batch.max(1);
         let mut start = 0;
         for tokens in self.shared.chunks(chunk) {
             let span = Span {
-                sequence: SHARED,
+                sequence,
                 start,
                 tokens,
-                logits: false,
+                outputs: 0,
             };
             let started = self.meter.begin_step();
             let outcome = self.backend.decode(&[span]);
@@ -451,37 +609,104 @@ impl<'a> Worker<'a> {
 }
 
 impl Active<'_> {
-    fn usage(&self) -> Usage {
-        Usage {
-            prompt_tokens: count(self.job.prompt.len()),
-            cached_tokens: count(self.cached),
-            generated_tokens: count(self.answer.as_ref().map_or(0, Answer::generated)),
+    /// One more waits for the same answer.
+    fn join(&mut self, mut asker: Asker) {
+        if self.admitted.is_some() {
+            asker.place = None;
+        }
+        if let Some((_, scores)) = self.scored {
+            asker.tell(Event::Scored(self.scored_event(scores, &asker)));
+        }
+        self.askers.push(asker);
+    }
+
+    fn score(&mut self, scores: Scores) {
+        self.scored = Some((Instant::now(), scores));
+        for asker in &self.askers {
+            asker.tell(Event::Scored(self.scored_event(scores, asker)));
         }
     }
 
-    fn timings(&self) -> Timings {
+    fn scored_event(&self, scores: Scores, asker: &Asker) -> Scored {
+        Scored {
+            scores,
+            usage: self.usage(),
+            timings: self.timings(asker),
+        }
+    }
+
+    fn usage(&self) -> Usage {
+        let generated = self
+            .answer
+            .as_ref()
+            .map_or(0, |answer| answer.tokens().len());
+        Usage {
+            prompt_tokens: count(self.prompt.len()),
+            cached_tokens: count(self.cached),
+            generated_tokens: count(generated),
+        }
+    }
+
+    /// As this asker has seen them: who came later has waited less.
+    fn timings(&self, asker: &Asker) -> Timings {
         let now = Instant::now();
-        let admitted = self.admitted.unwrap_or(now);
-        let scored = self.scored.unwrap_or(now);
+        let arrived = asker.arrived;
+        let admitted = self.admitted.unwrap_or(now).max(arrived);
+        let scored = self.scored.map_or(now, |(at, _)| at).max(arrived);
         Timings {
-            queue: admitted.duration_since(self.job.arrived),
+            queue: admitted.duration_since(arrived),
             prefill: scored.duration_since(admitted),
             decode: now.duration_since(scored),
-            total: now.duration_since(self.job.arrived),
+            total: now.duration_since(arrived),
         }
     }
 
-    fn answered(&self) -> Answered {
+    fn answered(&self, asker: &Asker) -> Answered {
+        let sentence = self.answer.as_ref().map(Answer::sentence);
         Answered {
-            rationale: self
-                .answer
-                .as_ref()
-                .map(Answer::sentence)
-                .unwrap_or_default(),
+            rationale: sentence.unwrap_or_default(),
             usage: self.usage(),
-            timings: self.timings(),
+            timings: self.timings(asker),
         }
     }
+}
+
+impl Asker {
+    /// Never waits.
+    fn tell(&self, event: Event) {
+        let _ = self.events.try_send(event);
+    }
+}
+
+/// One answer's part of a decode step.
+struct Writer {
+    id: JobId,
+    sequence: SequenceId,
+    start: usize,
+    /// Tokens that were chosen; what follows is guessed.
+    pending: usize,
+    tokens: Vec<Token>,
+    /// All that was guessed, also what the step leaves out.
+    guess: Vec<Token>,
+    /// Some of what it read was not chosen.
+    wrong: bool,
+}
+
+impl Writer {
+    fn span(&self) -> Span<'_> {
+        Span {
+            sequence: self.sequence,
+            start: self.start,
+            tokens: &self.tokens,
+            outputs: 1 + self.tokens.len() - self.pending,
+        }
+    }
+}
+
+/// What may be kept of a prompt, and found again. The label comes from the logits after
+/// the last token, and fewer than [`ROWS`] rows are multiplied otherwise than many are.
+fn reusable(prompt: &[Token]) -> &[Token] {
+    &prompt[..prompt.len().saturating_sub(ROWS)]
 }
 
 fn job_in<'j, 'a>(
@@ -493,9 +718,9 @@ fn job_in<'j, 'a>(
     Some((id, jobs.get_mut(&id)?))
 }
 
-/// Slots follow the shared part's sequence.
+/// Each slot has a sequence of its own.
 fn sequence(slot: usize) -> SequenceId {
-    SequenceId(count(slot) + 1)
+    SequenceId(count(slot))
 }
 
 fn count(number: usize) -> u32 {

@@ -68,7 +68,7 @@ fn write(grammar: &Grammar, label: Label, mut row: impl FnMut(usize) -> Vec<f32>
             break;
         }
     }
-    assert_eq!(answer.generated(), tokens.len());
+    assert_eq!(answer.tokens().len(), tokens.len());
     assert!(tokens.len() <= grammar.max_answer_tokens());
     assert!(
         tokens

@@ -40,9 +40,13 @@ impl Judge {
         } else {
             ready.prompt.render(&case)?
         };
-        let submitted = self
-            .engine
-            .submit(prompt, request.rationale, request.arrived, deadline);
+        let submitted = self.engine.submit(
+            prompt,
+            request.rationale,
+            request.caller,
+            request.arrived,
+            deadline,
+        );
         let mut events = match submitted {
             Ok(events) => events,
             Err(SubmitError::QueueFull) => return Err(JudgeError::QueueFull),
@@ -60,6 +64,9 @@ impl Judge {
         match event {
             Some(Event::Scored(scored)) => Ok(Ok((scored, events))),
             Some(Event::Failed(JobError::DeadlineExceeded)) => Err(JudgeError::DeadlineExceeded),
+            Some(Event::Failed(JobError::DeadlineOutOfReach(needed))) => {
+                Err(JudgeError::DeadlineOutOfReach(needed))
+            }
             Some(Event::Failed(error)) => Ok(Err(error.to_string())),
             Some(Event::Answered(_)) | None => Ok(Err(self.engine_trouble())),
         }
@@ -88,9 +95,10 @@ impl Judge {
             }
             Some(Event::Failed(JobError::Malformed(_) | JobError::Decode(_))) => false,
             // These tell nothing of the model.
-            Some(Event::Failed(JobError::DeadlineExceeded | JobError::AdapterOff)) | None => {
-                return;
-            }
+            Some(Event::Failed(
+                JobError::DeadlineExceeded | JobError::DeadlineOutOfReach(_) | JobError::AdapterOff,
+            ))
+            | None => return,
         };
         self.authority
             .note(kill_switch::Event::Call { well_formed });

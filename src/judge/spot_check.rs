@@ -95,6 +95,7 @@ impl Judge {
                     draft: case.draft.clone(),
                     requested_channel: case.channel,
                 },
+                caller: 0,
                 rationale: RationaleMode::None,
                 arrived: Instant::now(),
                 deadline: None,

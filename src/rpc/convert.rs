@@ -13,6 +13,7 @@ use super::status::{Failure, Violation};
 use crate::channel::Channel;
 use crate::context::Context;
 use crate::engine::State;
+use crate::engine::scheduler::Caller;
 use crate::judge::{ContentHash, Request};
 use crate::verdict::{
     Case, DecidedBy, Decision, Disposition, Label, Mode, ModelRevision, RationaleMode, Scores,
@@ -22,12 +23,16 @@ use crate::verdict::{
 /// The longest request id, in bytes.
 pub const REQUEST_ID_LIMIT: usize = 128;
 
+/// What is known of a call beside its message.
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    pub arrived: Instant,
+    pub deadline: Option<Instant>,
+    pub caller: Caller,
+}
+
 /// Reads a request, and reports all that is wrong with it together.
-pub fn request(
-    message: proto::JudgeRequest,
-    arrived: Instant,
-    deadline: Option<Instant>,
-) -> Result<Request, Failure> {
+pub fn request(message: proto::JudgeRequest, call: Call) -> Result<Request, Failure> {
     let content = content_hash(&message);
     let mut violations = Vec::new();
     let mut wrong = |field, description: String| {
@@ -79,8 +84,9 @@ pub fn request(
                 requested_channel,
             },
             rationale,
-            arrived,
-            deadline,
+            caller: call.caller,
+            arrived: call.arrived,
+            deadline: call.deadline,
         }),
         _ => Err(Failure::Malformed { violations }),
     }

@@ -1,5 +1,6 @@
 //! JudgeService.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -9,13 +10,14 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::convert::{self, Call};
 use super::proto::judge_service_server::JudgeService;
 use super::proto::{
     JudgeRequest, JudgeResponse, JudgeStreamRequest, JudgeStreamResponse, ReportOutcomeRequest,
     ReportOutcomeResponse, judge_stream_response::Event,
 };
+use super::record;
 use super::status::{Failure, Violation};
-use super::{convert, record};
 use crate::judge::{self, Judge, JudgeError, Verdict};
 
 /// When a call's headers came; its message may take longer.
@@ -28,9 +30,17 @@ pub fn note_arrival(mut call: Request<()>) -> Result<Request<()>, Status> {
     Ok(call)
 }
 
-fn arrival<T>(request: &Request<T>) -> Instant {
+/// A caller is a connection: all that it sends takes turns with what others send.
+fn call<T>(request: &Request<T>) -> Call {
     let noted = request.extensions().get::<Arrived>();
-    noted.map_or_else(Instant::now, |Arrived(at)| *at)
+    let arrived = noted.map_or_else(Instant::now, |Arrived(at)| *at);
+    let mut caller = DefaultHasher::new();
+    request.remote_addr().hash(&mut caller);
+    Call {
+        arrived,
+        deadline: convert::deadline(request.metadata(), arrived),
+        caller: caller.finish(),
+    }
 }
 
 pub struct JudgeRpc {
@@ -59,10 +69,9 @@ impl JudgeService for JudgeRpc {
         &self,
         request: Request<JudgeRequest>,
     ) -> Result<Response<JudgeResponse>, Status> {
-        let arrived = arrival(&request);
-        let deadline = convert::deadline(request.metadata(), arrived);
+        let call = call(&request);
         let answer = async {
-            let request = convert::request(request.into_inner(), arrived, deadline);
+            let request = convert::request(request.into_inner(), call);
             let request = request.inspect_err(|_| self.judge.count_refused())?;
             let verdict = self.judge.decide(request).await?;
             Ok::<_, Failure>(verdict.finish().await?)
@@ -95,10 +104,10 @@ impl JudgeService for JudgeRpc {
         let (events, receiver) = mpsc::channel(16);
         let judge = Arc::clone(&self.judge);
         let window = self.stream_window;
-        let deadline = convert::deadline(request.metadata(), arrival(&request));
+        let call = call(&request);
         tokio::spawn(async move {
             let requests = request.into_inner();
-            let outcome = pump(judge, requests, window, deadline, &events).await;
+            let outcome = pump(judge, requests, window, call, &events).await;
             if let Err(status) = outcome {
                 let _ = events.send(Err(status)).await;
             }
@@ -113,7 +122,7 @@ async fn pump(
     judge: Arc<Judge>,
     mut requests: Streaming<JudgeStreamRequest>,
     window: u32,
-    deadline: Option<Instant>,
+    call: Call,
     events: &Events,
 ) -> Result<(), Status> {
     let closed = |_| Status::internal("the stream's window is closed");
@@ -133,13 +142,16 @@ async fn pump(
             return Ok(());
         };
         let request = message?.request;
-        let arrived = Instant::now();
+        let call = Call {
+            arrived: Instant::now(),
+            ..call
+        };
         let judge = Arc::clone(&judge);
         let events = events.clone();
         tokio::spawn(async move {
             // A caller who left takes all requests of its stream along.
             tokio::select! {
-                () = answer(&judge, request, arrived, deadline, &events) => {}
+                () = answer(&judge, request, call, &events) => {}
                 () = events.closed() => {}
             }
             drop(place);
@@ -148,13 +160,7 @@ async fn pump(
 }
 
 /// Answers one request of a stream with its events.
-async fn answer(
-    judge: &Arc<Judge>,
-    request: Option<JudgeRequest>,
-    arrived: Instant,
-    deadline: Option<Instant>,
-    to: &Events,
-) {
+async fn answer(judge: &Arc<Judge>, request: Option<JudgeRequest>, call: Call, to: &Events) {
     let id = request.as_ref().map(|request| request.request_id.clone());
     let id = id.unwrap_or_default();
     let send = async |event: Event| {
@@ -165,7 +171,7 @@ async fn answer(
         let _ = to.send(Ok(response)).await;
     };
     let wants_rationale = request.as_ref().is_some_and(wants_rationale);
-    let mut verdict = match decide(judge, request, arrived, deadline).await {
+    let mut verdict = match decide(judge, request, call).await {
         Ok(verdict) => verdict,
         Err(failure) => return send(Event::Error(failure.to_event())).await,
     };
@@ -188,18 +194,13 @@ async fn answer(
 async fn decide(
     judge: &Arc<Judge>,
     request: Option<JudgeRequest>,
-    arrived: Instant,
-    deadline: Option<Instant>,
+    call: Call,
 ) -> Result<Verdict, Failure> {
-    let request = read(request, arrived, deadline).inspect_err(|_| judge.count_refused())?;
+    let request = read(request, call).inspect_err(|_| judge.count_refused())?;
     Ok(judge.decide(request).await?)
 }
 
-fn read(
-    request: Option<JudgeRequest>,
-    arrived: Instant,
-    deadline: Option<Instant>,
-) -> Result<judge::Request, Failure> {
+fn read(request: Option<JudgeRequest>, call: Call) -> Result<judge::Request, Failure> {
     let missing = |field, description: &str| Failure::Malformed {
         violations: vec![Violation {
             field,
@@ -211,7 +212,7 @@ fn read(
         let why = "`request_id` is empty: answers of a stream are matched by it";
         return Err(missing("request_id", why));
     }
-    convert::request(request, arrived, deadline)
+    convert::request(request, call)
 }
 
 fn wants_rationale(request: &JudgeRequest) -> bool {

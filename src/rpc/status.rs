@@ -80,6 +80,11 @@ impl Failure {
                 JudgeError::DeadlineExceeded => {
                     row(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", None)
                 }
+                JudgeError::DeadlineOutOfReach(_) => row(
+                    Code::DeadlineExceeded,
+                    "DEADLINE_OUT_OF_REACH",
+                    Some(RETRY_BUSY),
+                ),
                 JudgeError::PromptTooLong(error) => Row {
                     violations: vec![Violation {
                         field: "draft",

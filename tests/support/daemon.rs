@@ -8,15 +8,17 @@
     reason = "a test that goes wrong should stop"
 )]
 
+use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use judged::app::App;
 use judged::backend::scripted::{Fault, Reply, ScriptedSource};
 use judged::backend::{
-    Backend, Capacity, DecodeError, Description, OpenError, SequenceId, Source, Span, Tokenizer,
+    Backend, Capacity, Cells, DecodeError, Description, OpenError, SequenceId, Source, Span,
+    Tokenizer,
 };
 use judged::client::Client;
 use judged::config::{Config, Settings};
@@ -199,10 +201,27 @@ pub async fn until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-/// A request whose draft tells the scripted model what to answer.
+/// A request whose draft tells the scripted model what to answer, for another
+/// prospect each time: the very same prompts would be answered together.
 pub fn request(draft: &str) -> JudgeRequest {
+    static PROSPECTS: AtomicU64 = AtomicU64::new(0);
+    let number = PROSPECTS.fetch_add(1, Relaxed);
+    request_for(&format!("p{number:05}"), draft)
+}
+
+/// The same request id always comes with the same prospect.
+pub fn with_id(id: &str, draft: &str) -> JudgeRequest {
     JudgeRequest {
-        context_json: r#"{"company": "DevCo", "headcount": 200}"#.to_owned(),
+        request_id: id.to_owned(),
+        ..request_for(id, draft)
+    }
+}
+
+fn request_for(prospect: &str, draft: &str) -> JudgeRequest {
+    JudgeRequest {
+        context_json: format!(
+            r#"{{"prospect_id": "{prospect}", "company": "DevCo", "headcount": 200}}"#
+        ),
         draft: draft.to_owned(),
         ..JudgeRequest::default()
     }
@@ -237,7 +256,7 @@ pub struct Stepped {
     pub scripted: ScriptedSource,
     pub hook: Hook,
     /// The next sequence gets no part of the cache, once.
-    pub refuse_share: Arc<AtomicBool>,
+    pub refuse_restore: Arc<AtomicBool>,
 }
 
 impl Stepped {
@@ -245,7 +264,7 @@ impl Stepped {
         Self {
             scripted: ScriptedSource::new(script),
             hook: Arc::new(|_| Ok(())),
-            refuse_share: Arc::default(),
+            refuse_restore: Arc::default(),
         }
     }
 }
@@ -253,13 +272,15 @@ impl Stepped {
 impl Source for Stepped {
     fn open(&mut self, serve: &mut dyn FnMut(&mut dyn Backend)) -> Result<(), OpenError> {
         let Self {
-            hook, refuse_share, ..
+            hook,
+            refuse_restore,
+            ..
         } = self.clone();
         self.scripted.open(&mut |backend| {
             serve(&mut Hooked {
                 backend,
                 hook: Arc::clone(&hook),
-                refuse_share: Arc::clone(&refuse_share),
+                refuse_restore: Arc::clone(&refuse_restore),
             });
         })
     }
@@ -268,7 +289,7 @@ impl Source for Stepped {
 struct Hooked<'b> {
     backend: &'b mut dyn Backend,
     hook: Hook,
-    refuse_share: Arc<AtomicBool>,
+    refuse_restore: Arc<AtomicBool>,
 }
 
 impl Backend for Hooked<'_> {
@@ -289,20 +310,27 @@ impl Backend for Hooked<'_> {
         self.backend.decode(spans)
     }
 
-    fn logits(&self, index: usize) -> Option<&[f32]> {
-        self.backend.logits(index)
+    fn logits(&self, span: usize, output: usize) -> Option<&[f32]> {
+        self.backend.logits(span, output)
     }
 
-    fn share(
+    fn save(&mut self, sequence: SequenceId, range: Range<usize>) -> Result<Cells, DecodeError> {
+        self.backend.save(sequence, range)
+    }
+
+    fn restore(
         &mut self,
-        from: SequenceId,
-        to: SequenceId,
-        length: usize,
+        sequence: SequenceId,
+        runs: &[(&Cells, usize)],
     ) -> Result<(), DecodeError> {
-        if self.refuse_share.swap(false, Relaxed) {
-            return Err(DecodeError::Runtime("nothing to share".to_owned()));
+        if self.refuse_restore.swap(false, Relaxed) {
+            return Err(DecodeError::Runtime("nothing to restore".to_owned()));
         }
-        self.backend.share(from, to, length)
+        self.backend.restore(sequence, runs)
+    }
+
+    fn truncate(&mut self, sequence: SequenceId, length: usize) -> Result<(), DecodeError> {
+        self.backend.truncate(sequence, length)
     }
 
     fn release(&mut self, sequence: SequenceId) -> Result<(), DecodeError> {

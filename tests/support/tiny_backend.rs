@@ -9,7 +9,7 @@
 use std::path::{Path, PathBuf};
 
 use judged::backend::llama::{AdapterFile, ContextConfig, Files, LlamaSource};
-use judged::backend::{Backend, OpenError, SequenceId, Source, Span, Token};
+use judged::backend::{Backend, DecodeError, OpenError, SequenceId, Source, Span, Token};
 use tempfile::TempDir;
 
 use super::gguf_writer::GgufWriter;
@@ -20,6 +20,7 @@ pub const CONTEXT: ContextConfig = ContextConfig {
     cells: 8 * 512,
     batch: 256,
     sequences: 8,
+    prefix_cells: 0,
     threads: 1,
 };
 
@@ -89,7 +90,7 @@ pub fn span(sequence: u32, start: usize, tokens: &[Token]) -> Span<'_> {
         sequence: SequenceId(sequence),
         start,
         tokens,
-        logits: true,
+        outputs: 1,
     }
 }
 
@@ -98,7 +99,18 @@ pub fn row(backend: &mut dyn Backend, sequence: u32, start: usize, tokens: &[Tok
     backend
         .decode(&[span(sequence, start, tokens)])
         .expect("a good batch");
-    backend.logits(0).expect("a row was asked for").to_vec()
+    backend.logits(0, 0).expect("a row was asked for").to_vec()
+}
+
+/// Lets `to` begin with the first tokens of `from`.
+pub fn share(
+    backend: &mut dyn Backend,
+    from: SequenceId,
+    to: SequenceId,
+    length: usize,
+) -> Result<(), DecodeError> {
+    let cells = backend.save(from, 0..length)?;
+    backend.restore(to, &[(&cells, length)])
 }
 
 pub fn largest_difference(left: &[f32], right: &[f32]) -> f32 {

@@ -26,6 +26,7 @@ pub const MAX_PROMPT_TOKENS: usize = 1536;
 pub struct TinyBundle {
     dir: TempDir,
     adapter: Option<(GgufWriter, Option<String>)>,
+    change: fn(&mut Config),
 }
 
 pub struct TinyDaemon {
@@ -40,7 +41,13 @@ impl TinyBundle {
         Self {
             dir: tempfile::tempdir().expect("a temporary folder"),
             adapter: None,
+            change: |_| {},
         }
+    }
+
+    pub fn with(mut self, change: fn(&mut Config)) -> Self {
+        self.change = change;
+        self
     }
 
     pub fn with_adapter(mut self, adapter: GgufWriter) -> Self {
@@ -120,6 +127,7 @@ impl TinyBundle {
         let resolved = settings.resolve(None, None).expect("no file to read");
         let mut config = Config::new(&resolved).expect("good settings");
         config.engine.retry_missing = Duration::from_millis(50);
+        (self.change)(&mut config);
         let source = llama_source(&config, &bundle);
         let app = App::start(&config, bundle.clone(), source)
             .await

@@ -1,25 +1,30 @@
 //! One context of llama.cpp, and the checks that keep it from aborting.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use llama_cpp_2::context::LlamaContext;
-use llama_cpp_2::context::session::{LlamaStateSeqFlags, SeqState};
+use llama_cpp_2::context::session::LlamaStateSeqFlags;
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::model::LlamaLoraAdapter;
 use llama_cpp_2::token::LlamaToken;
 
+use super::state::Layout;
 use super::tokenizer::LlamaTokenizer;
-use crate::backend::{Backend, Capacity, DecodeError, Description, SequenceId, Span, Tokenizer};
+use crate::backend::{
+    Backend, Capacity, Cells, DecodeError, Description, SequenceId, Span, Tokenizer,
+};
 
 /// One context on the engine thread's stack.
 pub struct Llama<'m> {
     context: LlamaContext<'m>,
     batch: LlamaBatch<'static>,
-    /// For each span of the last batch, the index of its last token, if its
-    /// logits were asked for.
-    outputs: Vec<Option<i32>>,
-    /// The cells of the sequence that was shared last, and its length then.
-    shared: Option<(SequenceId, usize, SeqState)>,
+    /// For each span of the last batch, which of the batch's tokens have logits.
+    outputs: Vec<Range<i32>>,
+    /// How states are written; known after the first.
+    layout: Option<Layout>,
+    /// The state that was read or written last: room for the next.
+    state: Vec<u8>,
     /// With its scale. llama.cpp frees it with the model.
     adapter: Option<(LlamaLoraAdapter, f32)>,
     capacity: Capacity,
@@ -40,7 +45,8 @@ impl<'m> Llama<'m> {
         Self {
             batch: LlamaBatch::new(batch, 1),
             outputs: Vec::new(),
-            shared: None,
+            layout: None,
+            state: Vec::new(),
             adapter,
             capacity: Capacity {
                 cells: context.n_ctx() as usize,
@@ -75,10 +81,54 @@ impl Llama<'_> {
         Ok(usize::try_from(last + 1).unwrap_or(0))
     }
 
-    /// The sequence changes: what was read of it holds no more.
-    fn forget(&mut self, changed: SequenceId) {
-        let kept = self.shared.take();
-        self.shared = kept.filter(|(sequence, _, _)| *sequence != changed);
+    /// Drops a sequence's tokens from position `from` on.
+    fn cut(&mut self, sequence: SequenceId, from: usize) -> Result<(), DecodeError> {
+        let sequence = u32::try_from(self.sequence(sequence)?).ok();
+        let from = u32::try_from(from).ok();
+        self.context
+            .clear_kv_cache_seq(sequence, from, None)
+            .map(drop)
+            .map_err(|error| DecodeError::Runtime(error.to_string()))
+    }
+
+    /// Reads a sequence's state.
+    #[expect(unsafe_code, reason = "the safe call hides the bytes")]
+    fn read_state(&mut self, sequence: SequenceId) -> Result<(), DecodeError> {
+        let (sequence, flags) = (self.sequence(sequence)?, LlamaStateSeqFlags::empty());
+        let size = self.context.state_seq_get_size_ext(sequence, flags);
+        self.state.resize(size, 0);
+        // SAFETY: llama.cpp writes as many bytes as it has just said, to a buffer of that size.
+        let written = unsafe {
+            self.context
+                .state_seq_get_data_ext(self.state.as_mut_ptr(), sequence, flags)
+        };
+        if written != size || size == 0 {
+            let reason = format!("`{written}` bytes of state instead of `{size}`");
+            return Err(DecodeError::Runtime(reason));
+        }
+        Ok(())
+    }
+
+    /// Makes a sequence what the state says.
+    #[expect(
+        unsafe_code,
+        reason = "the safe call takes only what it has read itself"
+    )]
+    fn write_state(&mut self, sequence: SequenceId) -> Result<(), DecodeError> {
+        let (sequence, flags) = (self.sequence(sequence)?, LlamaStateSeqFlags::empty());
+        // SAFETY: the layout is that of this very context's states, and llama.cpp checks each
+        // layer's kind and size against its own, and that the buffer does not end too soon.
+        let taken = unsafe {
+            self.context
+                .state_seq_set_data_ext(&self.state, sequence, flags)
+        };
+        match taken {
+            true => Ok(()),
+            false => {
+                let reason = "llama.cpp refused the cells of a prefix".to_owned();
+                Err(DecodeError::Runtime(reason))
+            }
+        }
     }
 
     fn expect_length(
@@ -147,23 +197,23 @@ impl Backend for Llama<'_> {
     fn decode(&mut self, spans: &[Span<'_>]) -> Result<(), DecodeError> {
         self.check(spans)?;
         self.batch.clear();
-        self.outputs = vec![None; spans.len()];
+        self.outputs = vec![0..0; spans.len()];
         // llama.cpp computes neighbouring sequences together, and only them.
         let mut order: Vec<(usize, &Span<'_>)> = spans.iter().enumerate().collect();
         order.sort_by_key(|(_, span)| span.sequence);
         for (index, span) in order {
-            self.forget(span.sequence);
             let sequence = self.sequence(span.sequence)?;
             for (offset, token) in span.tokens.iter().enumerate() {
                 let position = position(span.start + offset)?;
-                let wanted = span.logits && offset + 1 == span.tokens.len();
+                let wanted = offset + span.outputs >= span.tokens.len();
                 // Safe with one sequence id: the batch was made for one.
                 self.batch
                     .add(LlamaToken(*token as i32), position, &[sequence], wanted)
                     .map_err(|error| DecodeError::Runtime(error.to_string()))?;
             }
-            let last = self.batch.n_tokens() - 1;
-            self.outputs[index] = span.logits.then_some(last);
+            let end = self.batch.n_tokens();
+            let outputs = span.outputs.min(span.tokens.len());
+            self.outputs[index] = end - i32::try_from(outputs).unwrap_or(end)..end;
         }
         self.context.decode(&mut self.batch).map_err(|error| {
             self.outputs.clear();
@@ -174,60 +224,55 @@ impl Backend for Llama<'_> {
         })
     }
 
-    fn logits(&self, index: usize) -> Option<&[f32]> {
-        let output = self.outputs.get(index).copied().flatten()?;
-        Some(self.context.get_logits_ith(output))
+    fn logits(&self, span: usize, output: usize) -> Option<&[f32]> {
+        let token = self.outputs.get(span)?.clone().nth(output)?;
+        Some(self.context.get_logits_ith(token))
     }
 
-    fn share(
+    fn save(&mut self, sequence: SequenceId, range: Range<usize>) -> Result<Cells, DecodeError> {
+        let tokens = self.length(sequence)?;
+        self.expect_length(sequence, tokens.min(range.end), range.end)?;
+        self.read_state(sequence)?;
+        let layout = match self.layout.take() {
+            Some(layout) => layout,
+            None => Layout::learn(&self.state, tokens)?,
+        };
+        let cells = layout.cells(&self.state, tokens, range);
+        self.layout = Some(layout);
+        cells
+    }
+
+    fn restore(
         &mut self,
-        from: SequenceId,
-        to: SequenceId,
-        length: usize,
+        sequence: SequenceId,
+        runs: &[(&Cells, usize)],
     ) -> Result<(), DecodeError> {
-        let (had, has) = (self.length(from)?, self.length(to)?);
-        self.expect_length(to, has, 0)?;
-        self.expect_length(from, had.min(length), length)?;
-        if length == 0 {
+        let tokens = runs.iter().map(|(_, tokens)| tokens).sum();
+        self.expect_length(sequence, self.length(sequence)?, 0)?;
+        if tokens == 0 {
             return Ok(());
         }
-        let failed = |error: &dyn std::fmt::Display| DecodeError::Runtime(error.to_string());
-        let to = self.sequence(to)?;
-        // All requests share one prefix: its cells are read once.
-        let known = self.shared.take();
-        let known = known.filter(|(sequence, tokens, _)| (*sequence, *tokens) == (from, had));
-        let state = match known {
-            Some((_, _, state)) => state,
-            None => self
-                .context
-                .state_seq_get(self.sequence(from)?, LlamaStateSeqFlags::empty())
-                .map_err(|error| failed(&error))?,
+        // Cells come from `save`, which has learned the layout.
+        let Some(layout) = &self.layout else {
+            let reason = "cells of another context".to_owned();
+            return Err(DecodeError::Runtime(reason));
         };
-        self.context
-            .state_seq_set(&state, to)
-            .map_err(|error| failed(&error))?;
-        self.shared = Some((from, had, state));
-        if had > length {
-            let (sequence, start) = (u32::try_from(to).ok(), u32::try_from(length).ok());
-            self.context
-                .clear_kv_cache_seq(sequence, start, None)
-                .map_err(|error| failed(&error))?;
-        }
-        Ok(())
+        layout.write(runs, &mut self.state)?;
+        self.write_state(sequence)?;
+        self.expect_length(sequence, self.length(sequence)?, tokens)
+    }
+
+    fn truncate(&mut self, sequence: SequenceId, length: usize) -> Result<(), DecodeError> {
+        let tokens = self.length(sequence)?;
+        self.expect_length(sequence, tokens.min(length), length)?;
+        self.cut(sequence, length)
     }
 
     fn release(&mut self, sequence: SequenceId) -> Result<(), DecodeError> {
-        self.forget(sequence);
-        let sequence = self.sequence(sequence)?;
-        let sequence = u32::try_from(sequence).ok();
-        self.context
-            .clear_kv_cache_seq(sequence, None, None)
-            .map(drop)
-            .map_err(|error| DecodeError::Runtime(error.to_string()))
+        self.cut(sequence, 0)
     }
 
     fn clear(&mut self) {
-        self.shared = None;
         self.outputs.clear();
         self.context.clear_kv_cache();
     }

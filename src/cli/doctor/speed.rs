@@ -79,7 +79,7 @@ fn span(sequence: SequenceId, start: usize, tokens: &[Token]) -> Span<'_> {
         sequence,
         start,
         tokens,
-        logits: true,
+        outputs: 1,
     }
 }
 

@@ -14,7 +14,7 @@ use super::*;
 fn every_situation_is_followed_by_the_steps_written_below_it() {
     let mut wrong = Vec::new();
     let files = situations();
-    assert!(files.len() >= 7, "{files:?}");
+    assert!(files.len() >= 9, "{files:?}");
     for path in files {
         let text = fs::read_to_string(&path).unwrap();
         let happened = play(&text);
@@ -79,13 +79,25 @@ fn obey(scheduler: &mut Scheduler, line: &str) -> Vec<String> {
         "submit" => {
             scheduler.submit(Arrival {
                 id: first(),
+                caller: named("caller", Some(0)),
                 deadline: Duration::from_millis(named("deadline", Some(1_000_000))),
                 cached: size("cached", Some(0)),
                 prompt: size("prompt", None),
             });
             Vec::new()
         }
-        "now" => told(scheduler.expire(Duration::from_millis(first()))),
+        "now" => {
+            let pace = Duration::from_millis(named("pace", Some(0)));
+            told(scheduler.expire(Duration::from_millis(first()), pace))
+        }
+        "ahead" => vec![format!(
+            "{} tokens",
+            scheduler.tokens_ahead(named("caller", None))
+        )],
+        "extend" => {
+            scheduler.extend(first(), Duration::from_millis(named("deadline", None)));
+            Vec::new()
+        }
         "remove" => told(scheduler.remove(first())),
         "clear" => told(scheduler.clear()),
         "steps" => (0..first()).flat_map(|_| step(scheduler)).collect(),
@@ -125,6 +137,7 @@ fn step(scheduler: &mut Scheduler) -> Vec<String> {
 #[derive(Clone, Debug)]
 enum Act {
     Submit {
+        caller: Caller,
         prompt: usize,
         cached: usize,
         deadline: u64,
@@ -137,8 +150,9 @@ enum Act {
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
-    let submit = (1..60_usize, 0..60_usize, 1..2000_u64, 0..12_usize).prop_map(
-        |(prompt, cached, deadline, sentence)| Act::Submit {
+    let submit = (0..3_u64, 1..60_usize, 0..60_usize, 1..2000_u64, 0..12_usize).prop_map(
+        |(caller, prompt, cached, deadline, sentence)| Act::Submit {
+            caller,
             prompt,
             cached: cached.min(prompt - 1),
             deadline,
@@ -162,7 +176,9 @@ struct Owner {
     /// Steps of its sentence that each job still wants, and how often it ended.
     jobs: Vec<(usize, u32)>,
     in_slot: Vec<Option<JobId>>,
-    last_admitted: Option<JobId>,
+    /// Of each caller.
+    last_admitted: [Option<JobId>; 3],
+    callers: Vec<Caller>,
     prefills_in_a_row: usize,
 }
 
@@ -177,11 +193,14 @@ impl Owner {
     }
 
     fn step(&mut self) {
-        let ended = self.scheduler.expire(Duration::from_millis(self.now));
+        let ended = self
+            .scheduler
+            .expire(Duration::from_millis(self.now), Duration::ZERO);
         self.end(ended);
         for (id, slot) in self.scheduler.admit() {
-            assert!(self.last_admitted < Some(id), "first come, first served");
-            self.last_admitted = Some(id);
+            let last = &mut self.last_admitted[self.callers[id as usize] as usize];
+            assert!(*last < Some(id), "a caller's jobs keep their order");
+            *last = Some(id);
             assert_eq!(self.in_slot[slot].replace(id), None, "a slot has one job");
         }
         let writers = self.scheduler.decoding().count();
@@ -234,17 +253,19 @@ proptest! {
             now: 0,
             jobs: Vec::new(),
             in_slot: vec![None; slots],
-            last_admitted: None,
+            last_admitted: [None; 3],
+            callers: Vec::new(),
             prefills_in_a_row: 0,
         };
         let mut work = 0;
         for act in acts {
             match act {
-                Act::Submit { prompt, cached, deadline, sentence } => {
+                Act::Submit { caller, prompt, cached, deadline, sentence } => {
                     let id = owner.jobs.len() as JobId;
                     let deadline = Duration::from_millis(owner.now + deadline);
                     owner.jobs.push((sentence, 0));
-                    owner.scheduler.submit(Arrival { id, deadline, cached, prompt });
+                    owner.callers.push(caller);
+                    owner.scheduler.submit(Arrival { id, caller, deadline, cached, prompt });
                     work += (prompt - cached).div_ceil(chunk) + sentence;
                 }
                 Act::Remove(back) => {
