@@ -320,10 +320,10 @@ async fn what_was_kept_of_earlier_prompts_changes_no_score_by_a_bit() {
     let mut spared = 0;
     for number in 0..40 {
         let (prospect, draft) = (number % 8, number / 8);
+        let text = support::hostile::text(&mut Chance(number as u64), 8);
         let question = Question {
             context_json: format!(r#"{{"company": "Firm {prospect}", "headcount": 200}}"#),
-            draft: "We help. ".repeat(draft)
-                + &support::hostile::text(&mut Chance(number as u64), 8),
+            draft: format!("{}{text}a", "We help. ".repeat(draft)),
             ..Question::default()
         };
         let kept = ask(&keeping.client, &question).await;
