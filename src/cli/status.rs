@@ -201,6 +201,11 @@ fn to_json(status: &Status) -> serde_json::Value {
         "cached_tokens": status.cached_tokens,
         "decode_tokens": status.decode_tokens,
         "decode_seconds": status.decode_time.as_secs_f64(),
+        "decode_steps": status.decode_steps,
+        "joined": status.joined,
+        "guessed_tokens": status.guessed_tokens,
+        "held_tokens": status.held_tokens,
+        "kept_tokens": status.kept_tokens,
     })
 }
 

@@ -18,6 +18,7 @@ pub struct Meter {
     prefill_tokens: AtomicU64,
     cached_tokens: AtomicU64,
     decode_tokens: AtomicU64,
+    decode_steps: AtomicU64,
     guessed_tokens: AtomicU64,
     held_tokens: AtomicU64,
     prefix_cells: AtomicU64,
@@ -38,6 +39,8 @@ pub struct Reading {
     pub prefill_tokens: u64,
     pub cached_tokens: u64,
     pub decode_tokens: u64,
+    /// Decode calls for rationales: each holds a token or more of each that is written.
+    pub decode_steps: u64,
     /// Tokens of rationales that were guessed ahead and read, and how many held.
     pub guessed_tokens: u64,
     pub held_tokens: u64,
@@ -59,6 +62,7 @@ impl Default for Meter {
             prefill_tokens: AtomicU64::new(0),
             cached_tokens: AtomicU64::new(0),
             decode_tokens: AtomicU64::new(0),
+            decode_steps: AtomicU64::new(0),
             guessed_tokens: AtomicU64::new(0),
             held_tokens: AtomicU64::new(0),
             prefix_cells: AtomicU64::new(0),
@@ -85,6 +89,7 @@ impl Meter {
             prefill_tokens: self.prefill_tokens.load(Relaxed),
             cached_tokens: self.cached_tokens.load(Relaxed),
             decode_tokens: self.decode_tokens.load(Relaxed),
+            decode_steps: self.decode_steps.load(Relaxed),
             guessed_tokens: self.guessed_tokens.load(Relaxed),
             held_tokens: self.held_tokens.load(Relaxed),
             prefix_cells: self.prefix_cells.load(Relaxed),
@@ -120,6 +125,7 @@ impl Meter {
     }
 
     pub(super) fn end_decode(&self, started: Instant, tokens: usize) {
+        self.decode_steps.fetch_add(1, Relaxed);
         self.end(started, tokens, &self.decode_tokens, &self.decode_micros);
     }
 
