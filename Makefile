@@ -4,7 +4,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 PREFIX ?= /usr/local
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint docs bench train dist install clean drill-kill drill-disk drill-switch
+.PHONY: help run build test lint docs bench train dist install clean drill-kill drill-disk drill-switch drill-memory
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
@@ -37,6 +37,9 @@ drill-disk: build ## Take the disk away from under the daemon in every way (as r
 
 drill-switch: build ## Drive each condition of the kill switch to its trip, restart, re-arm
 	@scripts/drill-switch
+
+drill-memory: ## Compare the memory after 1,000 and after 10,000 mixed requests (REQUESTS=10000)
+	JUDGED_MEMORY_REQUESTS=$(or $(REQUESTS),10000) cargo test --release --test memory -- --nocapture
 
 train: build ## Train an adapter on the served base (DATA=… DEV=… OUT=target/adapter)
 	@scripts/train

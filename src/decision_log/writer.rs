@@ -148,8 +148,15 @@ impl Writer {
         let window = i64::try_from(self.config.request_window.as_micros()).unwrap_or(i64::MAX);
         let mut answers = Vec::with_capacity(jobs.len());
         let outcome = self.write(|connection| {
-            let transaction =
-                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let begin = TransactionBehavior::Immediate;
+            let transaction = connection.transaction_with_behavior(begin)?;
+            // Savepoints cost as much as a small row, and hardly ever is one needed.
+            if together(&transaction, jobs, window)? {
+                answers.resize(jobs.len(), Ok(()));
+                return transaction.commit();
+            }
+            transaction.rollback()?;
+            let transaction = connection.transaction_with_behavior(begin)?;
             for job in jobs {
                 answers.push(alone(&transaction, &job.command, window)?);
             }
@@ -303,6 +310,18 @@ impl Drop for Writer {
             self.trouble.send_replace(Some(LogError::Closed));
         }
     }
+}
+
+/// Carries out all commands, unless one of them fails. The error is of the file.
+fn together(connection: &Connection, jobs: &[Job], window: i64) -> rusqlite::Result<bool> {
+    for job in jobs {
+        match job.command.apply(connection, window) {
+            Ok(()) => {}
+            Err(Refusal::Sqlite(error)) if is_of_file(&error) => return Err(error),
+            Err(_) => return Ok(false),
+        }
+    }
+    Ok(true)
 }
 
 /// One command in a savepoint. The outer error is of the file, and ends the transaction.

@@ -1,0 +1,83 @@
+//! Promise: what the daemon holds does not grow with what it has answered. The
+//! daemon, its log and llama.cpp are in this process; `JUDGED_MEMORY_REQUESTS`
+//! makes a drill of it.
+
+#![expect(clippy::unwrap_used, reason = "a test that goes wrong should stop")]
+
+mod support {
+    pub mod gguf_writer;
+    pub mod hostile;
+    pub mod tiny;
+    pub mod tiny_daemon;
+    pub mod tiny_vocabulary;
+}
+
+use std::fs;
+use std::time::Duration;
+
+use judged::client::Client;
+use support::hostile::{Chance, question};
+use support::tiny_daemon::{TinyBundle, TinyDaemon};
+
+const CALLERS: u64 = 8;
+
+/// Of this process, in KiB: what it has allocated, without the pages of files.
+fn resident() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"));
+    let number = line.unwrap().trim().strip_suffix(" kB");
+    number.unwrap().parse().unwrap()
+}
+
+/// Asks so many mixed questions, hostile ones among them; one caller in eight
+/// leaves before its answers.
+async fn ask(daemon: &TinyDaemon, from: u64, count: u64) {
+    let callers = (0..CALLERS).map(|caller| {
+        let mut client: Client = daemon.client.clone();
+        tokio::spawn(async move {
+            for number in (from..from + count).filter(|number| number % CALLERS == caller) {
+                let (question, _) = question(&mut Chance(number));
+                let answer = client.judge(question);
+                match caller {
+                    0 => drop(tokio::time::timeout(Duration::from_millis(5), answer).await),
+                    _ => drop(answer.await),
+                }
+            }
+        })
+    });
+    for caller in callers.collect::<Vec<_>>() {
+        caller.await.unwrap();
+    }
+    daemon.idle().await;
+}
+
+/// In percent, between a tenth of the requests and all of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_after_all_requests_is_that_after_a_tenth_of_them() {
+    let asked = std::env::var("JUDGED_MEMORY_REQUESTS").ok();
+    let requests: u64 = asked.as_ref().map_or(2_000, |count| count.parse().unwrap());
+    // What is kept of prompts must be full after the first tenth.
+    let daemon = TinyBundle::new().with(|config| config.engine.prefix_cells = 4_096);
+    let daemon = daemon.serve().await;
+    let tenth = requests / 10;
+    let mut held = Vec::new();
+    for part in 0..10 {
+        ask(&daemon, part * tenth, tenth).await;
+        held.push(resident());
+        println!(
+            "{} KiB after {} requests",
+            held[held.len() - 1],
+            (part + 1) * tenth
+        );
+    }
+    let growth = (held[9] as f64 / held[0] as f64 - 1.0) * 100.0;
+    println!("from the first tenth to all: {growth:+.1} %");
+    // A short run still warms up allocators and pages of the log.
+    assert!(
+        growth < if asked.is_some() { 1.0 } else { 10.0 },
+        "{growth} %"
+    );
+    daemon.app.shut_down().await;
+}
