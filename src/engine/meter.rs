@@ -14,6 +14,7 @@ pub struct Meter {
     prefill_tokens: AtomicU64,
     cached_tokens: AtomicU64,
     decode_tokens: AtomicU64,
+    decode_steps: AtomicU64,
     prefill_micros: AtomicU64,
     decode_micros: AtomicU64,
 }
@@ -29,6 +30,8 @@ pub struct Reading {
     pub prefill_tokens: u64,
     pub cached_tokens: u64,
     pub decode_tokens: u64,
+    /// Decode calls for rationales: each holds a token or more of each that is written.
+    pub decode_steps: u64,
     pub prefill: Duration,
     pub decode: Duration,
 }
@@ -44,6 +47,7 @@ impl Default for Meter {
             prefill_tokens: AtomicU64::new(0),
             cached_tokens: AtomicU64::new(0),
             decode_tokens: AtomicU64::new(0),
+            decode_steps: AtomicU64::new(0),
             prefill_micros: AtomicU64::new(0),
             decode_micros: AtomicU64::new(0),
         }
@@ -66,6 +70,7 @@ impl Meter {
             prefill_tokens: self.prefill_tokens.load(Relaxed),
             cached_tokens: self.cached_tokens.load(Relaxed),
             decode_tokens: self.decode_tokens.load(Relaxed),
+            decode_steps: self.decode_steps.load(Relaxed),
             prefill: Duration::from_micros(self.prefill_micros.load(Relaxed)),
             decode: Duration::from_micros(self.decode_micros.load(Relaxed)),
         }
@@ -87,6 +92,7 @@ impl Meter {
     }
 
     pub(super) fn end_decode(&self, started: Instant, tokens: usize) {
+        self.decode_steps.fetch_add(1, Relaxed);
         self.end(started, tokens, &self.decode_tokens, &self.decode_micros);
     }
 
