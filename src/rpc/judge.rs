@@ -9,6 +9,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::call::{Call, Watch, parent};
+use super::meter::{JUDGE, JUDGE_STREAM, REPORT_OUTCOME};
 use super::proto::judge_service_server::JudgeService;
 use super::proto::{
     JudgeRequest, JudgeResponse, JudgeStreamRequest, JudgeStreamResponse, ReportOutcomeRequest,
@@ -17,6 +19,9 @@ use super::proto::{
 use super::status::{Failure, Violation};
 use super::{convert, record};
 use crate::judge::{self, Judge, JudgeError, Verdict};
+use crate::stages::Stages;
+use crate::traces::Parent;
+use crate::verdict::Decision;
 
 /// When a call's headers came; its message may take longer.
 #[derive(Clone, Copy)]
@@ -35,6 +40,7 @@ fn arrival<T>(request: &Request<T>) -> Instant {
 
 pub struct JudgeRpc {
     judge: Arc<Judge>,
+    watch: Arc<Watch>,
     /// Requests that one stream may have under way: what it sends beyond
     /// waits in its own connection. No more than the queue holds, so that a
     /// stream alone is never refused.
@@ -42,11 +48,12 @@ pub struct JudgeRpc {
 }
 
 impl JudgeRpc {
-    pub fn new(judge: Arc<Judge>) -> Self {
+    pub fn new(judge: Arc<Judge>, watch: Arc<Watch>) -> Self {
         let config = judge.engine().config();
         Self {
             stream_window: u32::try_from(config.queue).unwrap_or(u32::MAX),
             judge,
+            watch,
         }
     }
 }
@@ -61,13 +68,16 @@ impl JudgeService for JudgeRpc {
     ) -> Result<Response<JudgeResponse>, Status> {
         let arrived = arrival(&request);
         let deadline = convert::deadline(request.metadata(), arrived);
+        let call = Call::begin(&self.watch, JUDGE, arrived, &parent(request.metadata()));
         let answer = async {
             let request = convert::request(request.into_inner(), arrived, deadline);
             let request = request.inspect_err(|_| self.judge.count_refused())?;
             let verdict = self.judge.decide(request).await?;
             Ok::<_, Failure>(verdict.finish().await?)
         };
-        match answer.await {
+        let (answer, stages) = Stages::watch(answer).await;
+        call.end(answer.as_ref().map(Some), stages);
+        match answer {
             Ok(decision) => Ok(Response::new(convert::response(&decision))),
             Err(failure) => Err(failure.to_status()),
         }
@@ -77,9 +87,13 @@ impl JudgeService for JudgeRpc {
         &self,
         request: Request<ReportOutcomeRequest>,
     ) -> Result<Response<ReportOutcomeResponse>, Status> {
+        let (arrived, parent) = (arrival(&request), parent(request.metadata()));
+        let call = Call::begin(&self.watch, REPORT_OUTCOME, arrived, &parent);
         let outcome = record::report(request.into_inner(), SystemTime::now());
         let report = async { Ok::<_, Failure>(self.judge.report(outcome?).await?) };
-        match report.await {
+        let report = report.await;
+        call.end(report.as_ref().map(|_| None), Stages::default());
+        match report {
             Ok(tripped) => Ok(Response::new(ReportOutcomeResponse { tripped })),
             Err(failure) => Err(failure.to_status()),
         }
@@ -93,12 +107,16 @@ impl JudgeService for JudgeRpc {
         request: Request<Streaming<JudgeStreamRequest>>,
     ) -> Result<Response<Self::JudgeStreamStream>, Status> {
         let (events, receiver) = mpsc::channel(16);
-        let judge = Arc::clone(&self.judge);
         let window = self.stream_window;
-        let deadline = convert::deadline(request.metadata(), arrival(&request));
+        let call = StreamCall {
+            judge: Arc::clone(&self.judge),
+            watch: Arc::clone(&self.watch),
+            deadline: convert::deadline(request.metadata(), arrival(&request)),
+            parent: parent(request.metadata()),
+        };
         tokio::spawn(async move {
             let requests = request.into_inner();
-            let outcome = pump(judge, requests, window, deadline, &events).await;
+            let outcome = pump(Arc::new(call), requests, window, &events).await;
             if let Err(status) = outcome {
                 let _ = events.send(Err(status)).await;
             }
@@ -107,13 +125,20 @@ impl JudgeService for JudgeRpc {
     }
 }
 
+/// What all requests of one stream share.
+struct StreamCall {
+    judge: Arc<Judge>,
+    watch: Arc<Watch>,
+    deadline: Option<Instant>,
+    parent: Parent,
+}
+
 /// Reads requests and starts each, until the caller ends its side or leaves.
 /// A drain lets what was read be answered, and then ends the stream.
 async fn pump(
-    judge: Arc<Judge>,
+    call: Arc<StreamCall>,
     mut requests: Streaming<JudgeStreamRequest>,
     window: u32,
-    deadline: Option<Instant>,
     events: &Events,
 ) -> Result<(), Status> {
     let closed = |_| Status::internal("the stream's window is closed");
@@ -123,7 +148,7 @@ async fn pump(
         let message = tokio::select! {
             message = requests.next() => message,
             () = events.closed() => return Ok(()),
-            () = judge.until_draining() => {
+            () = call.judge.until_draining() => {
                 drop(place);
                 let _all_answered = places.acquire_many(window).await.map_err(closed)?;
                 return Err(Failure::from(JudgeError::Draining).to_status());
@@ -134,12 +159,12 @@ async fn pump(
         };
         let request = message?.request;
         let arrived = Instant::now();
-        let judge = Arc::clone(&judge);
+        let call = Arc::clone(&call);
         let events = events.clone();
         tokio::spawn(async move {
             // A caller who left takes all requests of its stream along.
             tokio::select! {
-                () = answer(&judge, request, arrived, deadline, &events) => {}
+                () = answer(&call, request, arrived, &events) => {}
                 () = events.closed() => {}
             }
             drop(place);
@@ -148,13 +173,7 @@ async fn pump(
 }
 
 /// Answers one request of a stream with its events.
-async fn answer(
-    judge: &Arc<Judge>,
-    request: Option<JudgeRequest>,
-    arrived: Instant,
-    deadline: Option<Instant>,
-    to: &Events,
-) {
+async fn answer(stream: &StreamCall, request: Option<JudgeRequest>, arrived: Instant, to: &Events) {
     let id = request.as_ref().map(|request| request.request_id.clone());
     let id = id.unwrap_or_default();
     let send = async |event: Event| {
@@ -164,24 +183,27 @@ async fn answer(
         };
         let _ = to.send(Ok(response)).await;
     };
-    let wants_rationale = request.as_ref().is_some_and(wants_rationale);
-    let mut verdict = match decide(judge, request, arrived, deadline).await {
-        Ok(verdict) => verdict,
-        Err(failure) => return send(Event::Error(failure.to_event())).await,
-    };
-    if let Err(error) = verdict.publish().await {
-        judge.count_refused();
-        return send(Event::Error(Failure::from(error).to_event())).await;
-    }
-    let mut response = convert::response(&verdict.decision);
-    response.rationale.clear();
-    send(Event::Verdict(response)).await;
-    match verdict.finish().await {
-        Ok(decision) if wants_rationale => {
+    let call = Call::begin(&stream.watch, JUDGE_STREAM, arrived, &stream.parent);
+    let answered = async {
+        let wants_rationale = request.as_ref().is_some_and(wants_rationale);
+        let mut verdict = decide(&stream.judge, request, arrived, stream.deadline).await?;
+        if let Err(error) = verdict.publish().await {
+            stream.judge.count_refused();
+            return Err(Failure::from(error));
+        }
+        let mut response = convert::response(&verdict.decision);
+        response.rationale.clear();
+        send(Event::Verdict(response)).await;
+        let decision = verdict.finish().await?;
+        if wants_rationale {
             send(Event::Rationale(convert::rationale_event(&decision))).await;
         }
-        Ok(_) => {}
-        Err(error) => send(Event::Error(Failure::from(error).to_event())).await,
+        Ok::<Decision, Failure>(decision)
+    };
+    let (answered, stages) = Stages::watch(answered).await;
+    call.end(answered.as_ref().map(Some), stages);
+    if let Err(failure) = answered {
+        send(Event::Error(failure.to_event())).await;
     }
 }
 
