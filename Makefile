@@ -4,7 +4,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 PREFIX ?= /usr/local
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint docs bench train dist install clean drill-kill drill-disk drill-switch
+.PHONY: help run build test lint docs bench train dist install clean test-observability drill-kill drill-disk drill-switch
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
@@ -18,6 +18,10 @@ build: ## Compile target/release/judged
 
 test: ## Run every test: Rust, real model, training, clients, distribution
 	@scripts/test
+
+test-observability: build ## Let a real Prometheus scrape a daemon, and ask it every query
+	@scripts/setup watch
+	@scripts/test-observability
 
 lint: ## Check format, lints, dependencies, proto, scripts, docs
 	@scripts/lint
