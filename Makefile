@@ -4,10 +4,10 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 PREFIX ?= /usr/local
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint docs bench train dist install clean drill-kill drill-disk drill-switch drill-memory
+.PHONY: help run build test lint docs bench train dist install clean test-observability drill-kill drill-disk drill-switch drill-memory
 
 help: ## Show this list
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 26
 
 run: ## Build, bring the model, start the daemon, judge the examples, serve (ONCE=1 LISTEN=… CONTROL_LISTEN=…)
 	@scripts/run
@@ -16,8 +16,12 @@ build: ## Compile target/release/judged
 	@scripts/setup build
 	cargo build --release
 
-test: ## Run every test: Rust, real model, training, clients, distribution
+test: ## Run every test: Rust, real model, training, clients, observability, distribution
 	@scripts/test
+
+test-observability: build ## Let a real Prometheus scrape a daemon, and ask it every query
+	@scripts/setup watch
+	@scripts/test-observability
 
 lint: ## Check format, lints, dependencies, proto, scripts, docs
 	@scripts/lint

@@ -140,13 +140,13 @@ impl JudgeService for Unlogged {
         request: Request<JudgeRequest>,
     ) -> Result<Response<JudgeResponse>, Status> {
         let arrived = Instant::now();
-        let call = convert::Call {
+        let envelope = convert::Envelope {
             arrived,
             deadline: None,
             caller: 0,
         };
-        let request =
-            convert::request(request.into_inner(), call).map_err(|failure| failure.to_status())?;
+        let request = convert::request(request.into_inner(), envelope)
+            .map_err(|failure| failure.to_status())?;
         let verdict = self.0.judge(&request.case);
         let fired = verdict.fired.iter().map(|rule| rule.name().to_owned());
         Ok(Response::new(convert::response(&Decision {

@@ -22,19 +22,26 @@ use crate::config::Config;
 use crate::decision_log::{self, DecisionLog};
 use crate::engine::Engine;
 use crate::judge::{Authority, Judge};
+use crate::metrics::{Metrics, endpoint};
 use crate::models::{Bundle, FileState, Store, sha256_file};
+use crate::rpc::call::Watch;
 use crate::rpc::control::ControlRpc;
 use crate::rpc::judge::{JudgeRpc, note_arrival};
+use crate::rpc::meter::Meter;
 use crate::rpc::proto::control_service_server::ControlServiceServer;
 use crate::rpc::proto::judge_service_server::JudgeServiceServer;
 use crate::rpc::{health, proto};
 use crate::spot_check::Suite;
+use crate::traces::Traces;
 
 /// A daemon that listens and serves.
 pub struct App {
     pub judge_addr: SocketAddr,
     pub control_addr: SocketAddr,
+    /// `None` where no metrics are asked for.
+    pub metrics_addr: Option<SocketAddr>,
     judge: Arc<Judge>,
+    traces: Traces,
     health: HealthReporter,
     stop: CancellationToken,
     servers: Vec<JoinHandle<Result<(), tonic::transport::Error>>>,
@@ -73,6 +80,23 @@ impl App {
         let listener = listen(config.listen).await?;
         let control_listener = listen(config.control_listen).await?;
         let (judge_addr, control_addr) = (listener.local_addr()?, control_listener.local_addr()?);
+        let metrics_listener = match config.metrics_listen {
+            Some(addr) => Some(listen(addr).await?),
+            None => None,
+        };
+        let metrics_addr = metrics_listener.as_ref().map(TcpListener::local_addr);
+        let metrics_addr = metrics_addr.transpose()?;
+        let traces = match &config.otlp_endpoint {
+            Some(endpoint) => {
+                tracing::info!(endpoint, "traces are sent");
+                Traces::to(endpoint)?
+            }
+            None => Traces::off(),
+        };
+        let watch = Arc::new(Watch {
+            meter: Meter::default(),
+            traces: traces.clone(),
+        });
         let (health, health_service) = tonic_health::server::health_reporter();
         health::begin(&health).await;
         let watching = Arc::clone(&judge);
@@ -83,8 +107,9 @@ impl App {
         }
         tokio::spawn(health::report(health.clone(), Arc::clone(&judge)));
 
-        let judge_service = JudgeServiceServer::new(JudgeRpc::new(Arc::clone(&judge)))
-            .max_decoding_message_size(config.max_message_bytes);
+        let judge_service =
+            JudgeServiceServer::new(JudgeRpc::new(Arc::clone(&judge), Arc::clone(&watch)))
+                .max_decoding_message_size(config.max_message_bytes);
         let judge_service = InterceptedService::new(judge_service, note_arrival);
         let control_service =
             ControlServiceServer::new(ControlRpc::new(Arc::clone(&judge), &bundle))
@@ -111,11 +136,22 @@ impl App {
             incoming(control_listener),
             stop.clone().cancelled_owned(),
         )));
+        if let (Some(listener), Some(addr)) = (metrics_listener, metrics_addr) {
+            let metrics = Metrics::new(Arc::clone(&judge), &watch.meter);
+            let stop = stop.clone();
+            servers.push(tokio::spawn(async move {
+                endpoint::serve(listener, metrics, stop).await;
+                Ok(())
+            }));
+            tracing::info!(metrics_addr = %addr, "metrics are served");
+        }
         tracing::info!(%judge_addr, %control_addr, mode = %judge.policy().mode, "listening");
         Ok(Self {
             judge_addr,
             control_addr,
+            metrics_addr,
             judge,
+            traces,
             health,
             stop,
             servers,
@@ -157,12 +193,15 @@ impl App {
             tracing::warn!(%error, "the kill switch's last evidence is lost");
         }
         self.judge.log().close().await;
+        self.traces.end(LAST_SPANS).await;
         tracing::info!(in_time = drained.is_ok(), connections_cut = cut, "drained");
     }
 }
 
 /// How long connections may take to close after the last answer.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How long a collector may take for the spans that wait.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 const HEADER_LIST_LIMIT: u32 = 16 * 1024;
 
 /// The model's files as the bundle pins them, out of the store.

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use axum::http::Uri;
 use clap::{ArgMatches, Args, ValueEnum, parser::ValueSource};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -36,6 +37,18 @@ pub struct Settings {
     #[arg(long, value_name = "ADDR", env = "JUDGED_CONTROL_LISTEN")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub control_listen: Option<SocketAddr>,
+
+    /// Where metrics are served for Prometheus, at /metrics, such as 127.0.0.1:9464;
+    /// empty for nowhere.
+    #[arg(long, value_name = "ADDR", env = "JUDGED_METRICS_LISTEN")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics_listen: Option<String>,
+
+    /// A collector that takes traces by OTLP over gRPC, such as http://127.0.0.1:4317;
+    /// empty for none. OTEL_EXPORTER_OTLP_ENDPOINT names one too.
+    #[arg(long, value_name = "URL", env = "JUDGED_OTLP_ENDPOINT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otlp_endpoint: Option<String>,
 
     /// Allow to listen beyond this machine, where anyone who reaches the port
     /// may ask: there is no TLS and no authentication yet.
@@ -211,6 +224,8 @@ pub enum ModeName {
 pub struct Config {
     pub listen: SocketAddr,
     pub control_listen: SocketAddr,
+    pub metrics_listen: Option<SocketAddr>,
+    pub otlp_endpoint: Option<String>,
     pub bundle: String,
     pub model_dir: PathBuf,
     pub state_dir: PathBuf,
@@ -274,6 +289,8 @@ impl Settings {
         Self {
             listen: Some(SocketAddr::from(([127, 0, 0, 1], 50551))),
             control_listen: Some(SocketAddr::from(([127, 0, 0, 1], 50552))),
+            metrics_listen: Some(String::new()),
+            otlp_endpoint: Some(String::new()),
             allow_public_plaintext: Some(false),
             bundle: Some("tenacious-judge".to_owned()),
             model_dir: Store::default_dir(),
@@ -306,6 +323,21 @@ impl Settings {
         }
     }
 
+    /// What OpenTelemetry's own variables ask for.
+    fn of_opentelemetry() -> Self {
+        let variables = [
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+        ];
+        let endpoints = variables
+            .into_iter()
+            .filter_map(|name| std::env::var(name).ok());
+        Self {
+            otlp_endpoint: endpoints.into_iter().find(|endpoint| !endpoint.is_empty()),
+            ..Self::default()
+        }
+    }
+
     /// Puts the flags and environment over the file over the defaults.
     pub fn resolve(
         &self,
@@ -322,6 +354,9 @@ impl Settings {
         put(&Settings::defaults(), &|_| Origin::Default);
         if let Some(path) = file {
             put(&read(path)?, &|_| Origin::File(path.to_owned()));
+        }
+        if matches.is_some() {
+            put(&Settings::of_opentelemetry(), &|_| Origin::Environment);
         }
         put(
             self,
@@ -405,9 +440,13 @@ impl Checks<'_> {
         let public = settings.allow_public_plaintext.unwrap_or(false);
         let listen = self.address("listen", settings.listen, public);
         let control_listen = self.address("control_listen", settings.control_listen, public);
+        let metrics_listen = self.metrics_address(settings.metrics_listen.as_deref(), public);
+        let otlp_endpoint = self.collector(settings.otlp_endpoint);
         Some(Config {
             listen: listen?,
             control_listen: control_listen?,
+            metrics_listen,
+            otlp_endpoint,
             bundle: self.given("bundle", settings.bundle)?,
             model_dir: self.given("model_dir", settings.model_dir)?,
             state_dir: self.given("state_dir", settings.state_dir)?,
@@ -504,6 +543,43 @@ impl Checks<'_> {
                  set `allow_public_plaintext` if that is meant"
             ),
         );
+        None
+    }
+
+    /// `None` where metrics are not asked for.
+    fn metrics_address(&mut self, text: Option<&str>, public: bool) -> Option<SocketAddr> {
+        let text = text.unwrap_or_default().trim();
+        if text.is_empty() {
+            return None;
+        }
+        match text.parse() {
+            Ok(addr) => self.address("metrics_listen", Some(addr), public),
+            Err(_) => {
+                let problem = format!("`{text}` is not IP:PORT, such as `127.0.0.1:9464`");
+                self.problem("metrics_listen", problem);
+                None
+            }
+        }
+    }
+
+    /// `None` where traces are not asked for.
+    fn collector(&mut self, text: Option<String>) -> Option<String> {
+        let text = text.unwrap_or_default().trim().to_owned();
+        if text.is_empty() {
+            return None;
+        }
+        let has_host = text.parse::<Uri>().is_ok_and(|url| url.host().is_some());
+        if has_host && text.starts_with("http://") {
+            return Some(text);
+        }
+        let problem = match text.starts_with("https://") {
+            true => format!(
+                "`{text}` asks for TLS, which there is none of yet: name a collector nearby \
+                 that takes plain gRPC, such as `http://127.0.0.1:4317`, or set it to nothing"
+            ),
+            false => format!("`{text}` is not http://HOST:PORT, such as `http://127.0.0.1:4317`"),
+        };
+        self.problem("otlp_endpoint", problem);
         None
     }
 

@@ -10,6 +10,7 @@ mod error;
 mod file;
 mod filter;
 mod mask;
+mod meter;
 mod outcome;
 mod reader;
 mod readers;
@@ -44,6 +45,7 @@ pub use self::command::OUTCOMES_LIMIT;
 pub use self::error::LogError;
 pub use self::filter::Filter;
 pub use self::mask::{DEFAULT_PATHS, MASKED, Mask, MaskError};
+pub use self::meter::{DecisionLabels, Meter};
 pub use self::outcome::{Finding, FindingKind, Outcome};
 pub use self::reader::{Contents, PAGE_LIMIT, Page, Reader};
 pub use self::record::{Completion, Entry, Origin, Record, Recorded, ShadowAnswer};
@@ -87,6 +89,8 @@ pub struct DecisionLog {
     readers: Readers,
     trouble: watch::Receiver<Option<LogError>>,
     counts: Arc<Counts>,
+    meter: Meter,
+    path: Arc<Path>,
 }
 
 /// What was written since the start.
@@ -125,9 +129,11 @@ impl DecisionLog {
         Ok(Self {
             messages,
             places: Arc::new(Semaphore::new(queue)),
+            path: Arc::from(path.as_path()),
             readers: Readers::new(path, trouble.clone()),
             trouble,
             counts,
+            meter: Meter::default(),
         })
     }
 
@@ -143,9 +149,31 @@ impl DecisionLog {
         }
     }
 
+    /// The decisions since the start, by what they were.
+    pub fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// What the file and its WAL take on the disk, in bytes.
+    pub fn bytes(&self) -> u64 {
+        let mut wal = self.path.as_os_str().to_owned();
+        wal.push("-wal");
+        let files = [self.path.as_os_str(), &wal].into_iter();
+        files
+            .filter_map(|path| std::fs::metadata(path).ok())
+            .map(|file| file.len())
+            .sum()
+    }
+
     /// Records a decision: it is durable when this returns.
     pub async fn record(&self, record: Record) -> Result<(), LogError> {
-        self.write(Command::record(record)?).await
+        let traffic = record.origin == Origin::Traffic;
+        let labels = DecisionLabels::of(&record.decision);
+        self.write(Command::record(record)?).await?;
+        if traffic {
+            self.meter.decisions.get_or_create(&labels).inc();
+        }
+        Ok(())
     }
 
     /// Fills in what a decision still waits for that was recorded with

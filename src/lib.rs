@@ -42,9 +42,15 @@ pub mod prompt;
 
 pub mod engine;
 
+pub mod stages;
+
 pub mod judge;
 
+pub mod traces;
+
 pub mod rpc;
+
+pub mod metrics;
 
 pub mod client;
 

@@ -1,10 +1,12 @@
 //! The gRPC edge: services, conversions, errors, health. Wire types stay here
 //! and in [`crate::client`].
 
+pub mod call;
 pub mod control;
 pub mod convert;
 pub mod health;
 pub mod judge;
+pub mod meter;
 mod record;
 pub mod status;
 mod switch;

@@ -228,3 +228,25 @@ fn both_signals_drain_it_and_the_log_says_so() {
         );
     }
 }
+
+#[test]
+fn a_json_log_is_an_object_a_line_without_a_word_of_a_request() {
+    let shell = Shell::new();
+    let served = shell.serve(&["--mode", "rules-only"]);
+    for (context, code) in [(r#"{"company": "xyzzy"}"#, 0), (r#"{"xyzzy": "#, 4)] {
+        let arguments = ["judge", "--addr", &served.judge, "--context", context];
+        let ran = shell.run(&[&arguments[..], &["--draft", "Hi xyzzy"]].concat());
+        assert_eq!(ran.code, code, "{ran:?}");
+    }
+    served.signal("TERM");
+    let log = served.end(SOON).stderr;
+    assert!(log.lines().count() >= 2, "{log}");
+    for line in log.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert!(
+            line["level"].is_string() && line["timestamp"].is_string(),
+            "{line}"
+        );
+    }
+    assert!(!log.contains("xyzzy"), "{log}");
+}

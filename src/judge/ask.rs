@@ -8,6 +8,7 @@ use super::{Judge, JudgeError, Request};
 use crate::engine::worker::{Event, JobError, Scored};
 use crate::engine::{State, SubmitError};
 use crate::kill_switch;
+use crate::stages::Stages;
 use crate::verdict::{RationaleMode, Scores};
 
 /// Under a grammar every answer has a label. Whose five labels hold less of the
@@ -31,6 +32,7 @@ impl Judge {
         };
         let case = request.case.clone();
         let long = request.bytes > INLINE_BYTES;
+        let started = Instant::now();
         let prompt = if long {
             let render = tokio::task::spawn_blocking(move || ready.prompt.render(&case));
             match render.await {
@@ -40,6 +42,7 @@ impl Judge {
         } else {
             ready.prompt.render(&case)?
         };
+        Stages::rendered(started);
         let submitted = self.engine.submit(
             prompt,
             request.rationale,

@@ -10,6 +10,7 @@ use super::recent::Claim;
 use super::{Judge, JudgeError, Request, within};
 use crate::decision_log::{Completion, Origin};
 use crate::engine::worker::{Answered, Event, JobError};
+use crate::stages::Stages;
 use crate::verdict::{DecidedBy, Decision, Disposition, Mode};
 
 /// A decided label, whose rationale may still be on its way. It may leave once
@@ -63,6 +64,7 @@ impl Verdict {
             self.rest = None;
         }
         let pending = self.rest.is_some();
+        let started = Instant::now();
         let recorded = judge.record(
             &request,
             &self.decision,
@@ -71,6 +73,7 @@ impl Verdict {
             self.deadline,
         );
         recorded.await?;
+        Stages::logged(started);
         if pending {
             self.incomplete = Some(request.arrived);
         } else {

@@ -23,16 +23,16 @@ use crate::verdict::{
 /// The longest request id, in bytes.
 pub const REQUEST_ID_LIMIT: usize = 128;
 
-/// What is known of a call beside its message.
+/// What is known of a request beside its message.
 #[derive(Clone, Copy, Debug)]
-pub struct Call {
+pub struct Envelope {
     pub arrived: Instant,
     pub deadline: Option<Instant>,
     pub caller: Caller,
 }
 
 /// Reads a request, and reports all that is wrong with it together.
-pub fn request(message: proto::JudgeRequest, call: Call) -> Result<Request, Failure> {
+pub fn request(message: proto::JudgeRequest, envelope: Envelope) -> Result<Request, Failure> {
     let content = content_hash(&message);
     let mut violations = Vec::new();
     let mut wrong = |field, description: String| {
@@ -84,9 +84,9 @@ pub fn request(message: proto::JudgeRequest, call: Call) -> Result<Request, Fail
                 requested_channel,
             },
             rationale,
-            caller: call.caller,
-            arrived: call.arrived,
-            deadline: call.deadline,
+            caller: envelope.caller,
+            arrived: envelope.arrived,
+            deadline: envelope.deadline,
         }),
         _ => Err(Failure::Malformed { violations }),
     }

@@ -10,15 +10,20 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::convert::{self, Call};
+use super::call::{Call, Watch, parent};
+use super::convert::Envelope;
+use super::meter::{JUDGE, JUDGE_STREAM, REPORT_OUTCOME};
 use super::proto::judge_service_server::JudgeService;
 use super::proto::{
     JudgeRequest, JudgeResponse, JudgeStreamRequest, JudgeStreamResponse, ReportOutcomeRequest,
     ReportOutcomeResponse, judge_stream_response::Event,
 };
-use super::record;
 use super::status::{Failure, Violation};
+use super::{convert, record};
 use crate::judge::{self, Judge, JudgeError, Verdict};
+use crate::stages::Stages;
+use crate::traces::Parent;
+use crate::verdict::Decision;
 
 /// When a call's headers came; its message may take longer.
 #[derive(Clone, Copy)]
@@ -31,12 +36,12 @@ pub fn note_arrival(mut call: Request<()>) -> Result<Request<()>, Status> {
 }
 
 /// A caller is a connection: all that it sends takes turns with what others send.
-fn call<T>(request: &Request<T>) -> Call {
+fn envelope<T>(request: &Request<T>) -> Envelope {
     let noted = request.extensions().get::<Arrived>();
     let arrived = noted.map_or_else(Instant::now, |Arrived(at)| *at);
     let mut caller = DefaultHasher::new();
     request.remote_addr().hash(&mut caller);
-    Call {
+    Envelope {
         arrived,
         deadline: convert::deadline(request.metadata(), arrived),
         caller: caller.finish(),
@@ -45,6 +50,7 @@ fn call<T>(request: &Request<T>) -> Call {
 
 pub struct JudgeRpc {
     judge: Arc<Judge>,
+    watch: Arc<Watch>,
     /// Requests that one stream may have under way: what it sends beyond
     /// waits in its own connection. No more than the queue holds, so that a
     /// stream alone is never refused.
@@ -52,11 +58,12 @@ pub struct JudgeRpc {
 }
 
 impl JudgeRpc {
-    pub fn new(judge: Arc<Judge>) -> Self {
+    pub fn new(judge: Arc<Judge>, watch: Arc<Watch>) -> Self {
         let config = judge.engine().config();
         Self {
             stream_window: u32::try_from(config.queue).unwrap_or(u32::MAX),
             judge,
+            watch,
         }
     }
 }
@@ -69,14 +76,18 @@ impl JudgeService for JudgeRpc {
         &self,
         request: Request<JudgeRequest>,
     ) -> Result<Response<JudgeResponse>, Status> {
-        let call = call(&request);
+        let envelope = envelope(&request);
+        let parent = parent(request.metadata());
+        let call = Call::begin(&self.watch, JUDGE, envelope.arrived, &parent);
         let answer = async {
-            let request = convert::request(request.into_inner(), call);
+            let request = convert::request(request.into_inner(), envelope);
             let request = request.inspect_err(|_| self.judge.count_refused())?;
             let verdict = self.judge.decide(request).await?;
             Ok::<_, Failure>(verdict.finish().await?)
         };
-        match answer.await {
+        let (answer, stages) = Stages::watch(answer).await;
+        call.end(answer.as_ref().map(Some), stages);
+        match answer {
             Ok(decision) => Ok(Response::new(convert::response(&decision))),
             Err(failure) => Err(failure.to_status()),
         }
@@ -86,9 +97,13 @@ impl JudgeService for JudgeRpc {
         &self,
         request: Request<ReportOutcomeRequest>,
     ) -> Result<Response<ReportOutcomeResponse>, Status> {
+        let (arrived, parent) = (envelope(&request).arrived, parent(request.metadata()));
+        let call = Call::begin(&self.watch, REPORT_OUTCOME, arrived, &parent);
         let outcome = record::report(request.into_inner(), SystemTime::now());
         let report = async { Ok::<_, Failure>(self.judge.report(outcome?).await?) };
-        match report.await {
+        let report = report.await;
+        call.end(report.as_ref().map(|_| None), Stages::default());
+        match report {
             Ok(tripped) => Ok(Response::new(ReportOutcomeResponse { tripped })),
             Err(failure) => Err(failure.to_status()),
         }
@@ -102,12 +117,16 @@ impl JudgeService for JudgeRpc {
         request: Request<Streaming<JudgeStreamRequest>>,
     ) -> Result<Response<Self::JudgeStreamStream>, Status> {
         let (events, receiver) = mpsc::channel(16);
-        let judge = Arc::clone(&self.judge);
         let window = self.stream_window;
-        let call = call(&request);
+        let call = StreamCall {
+            judge: Arc::clone(&self.judge),
+            watch: Arc::clone(&self.watch),
+            envelope: envelope(&request),
+            parent: parent(request.metadata()),
+        };
         tokio::spawn(async move {
             let requests = request.into_inner();
-            let outcome = pump(judge, requests, window, call, &events).await;
+            let outcome = pump(Arc::new(call), requests, window, &events).await;
             if let Err(status) = outcome {
                 let _ = events.send(Err(status)).await;
             }
@@ -116,13 +135,20 @@ impl JudgeService for JudgeRpc {
     }
 }
 
+/// What all requests of one stream share.
+struct StreamCall {
+    judge: Arc<Judge>,
+    watch: Arc<Watch>,
+    envelope: Envelope,
+    parent: Parent,
+}
+
 /// Reads requests and starts each, until the caller ends its side or leaves.
 /// A drain lets what was read be answered, and then ends the stream.
 async fn pump(
-    judge: Arc<Judge>,
+    call: Arc<StreamCall>,
     mut requests: Streaming<JudgeStreamRequest>,
     window: u32,
-    call: Call,
     events: &Events,
 ) -> Result<(), Status> {
     let closed = |_| Status::internal("the stream's window is closed");
@@ -132,7 +158,7 @@ async fn pump(
         let message = tokio::select! {
             message = requests.next() => message,
             () = events.closed() => return Ok(()),
-            () = judge.until_draining() => {
+            () = call.judge.until_draining() => {
                 drop(place);
                 let _all_answered = places.acquire_many(window).await.map_err(closed)?;
                 return Err(Failure::from(JudgeError::Draining).to_status());
@@ -142,16 +168,16 @@ async fn pump(
             return Ok(());
         };
         let request = message?.request;
-        let call = Call {
+        let envelope = Envelope {
             arrived: Instant::now(),
-            ..call
+            ..call.envelope
         };
-        let judge = Arc::clone(&judge);
+        let call = Arc::clone(&call);
         let events = events.clone();
         tokio::spawn(async move {
             // A caller who left takes all requests of its stream along.
             tokio::select! {
-                () = answer(&judge, request, call, &events) => {}
+                () = answer(&call, request, envelope, &events) => {}
                 () = events.closed() => {}
             }
             drop(place);
@@ -160,7 +186,12 @@ async fn pump(
 }
 
 /// Answers one request of a stream with its events.
-async fn answer(judge: &Arc<Judge>, request: Option<JudgeRequest>, call: Call, to: &Events) {
+async fn answer(
+    stream: &StreamCall,
+    request: Option<JudgeRequest>,
+    envelope: Envelope,
+    to: &Events,
+) {
     let id = request.as_ref().map(|request| request.request_id.clone());
     let id = id.unwrap_or_default();
     let send = async |event: Event| {
@@ -170,37 +201,45 @@ async fn answer(judge: &Arc<Judge>, request: Option<JudgeRequest>, call: Call, t
         };
         let _ = to.send(Ok(response)).await;
     };
-    let wants_rationale = request.as_ref().is_some_and(wants_rationale);
-    let mut verdict = match decide(judge, request, call).await {
-        Ok(verdict) => verdict,
-        Err(failure) => return send(Event::Error(failure.to_event())).await,
-    };
-    if let Err(error) = verdict.publish().await {
-        judge.count_refused();
-        return send(Event::Error(Failure::from(error).to_event())).await;
-    }
-    let mut response = convert::response(&verdict.decision);
-    response.rationale.clear();
-    send(Event::Verdict(response)).await;
-    match verdict.finish().await {
-        Ok(decision) if wants_rationale => {
+    let call = Call::begin(
+        &stream.watch,
+        JUDGE_STREAM,
+        envelope.arrived,
+        &stream.parent,
+    );
+    let answered = async {
+        let wants_rationale = request.as_ref().is_some_and(wants_rationale);
+        let mut verdict = decide(&stream.judge, request, envelope).await?;
+        if let Err(error) = verdict.publish().await {
+            stream.judge.count_refused();
+            return Err(Failure::from(error));
+        }
+        let mut response = convert::response(&verdict.decision);
+        response.rationale.clear();
+        send(Event::Verdict(response)).await;
+        let decision = verdict.finish().await?;
+        if wants_rationale {
             send(Event::Rationale(convert::rationale_event(&decision))).await;
         }
-        Ok(_) => {}
-        Err(error) => send(Event::Error(Failure::from(error).to_event())).await,
+        Ok::<Decision, Failure>(decision)
+    };
+    let (answered, stages) = Stages::watch(answered).await;
+    call.end(answered.as_ref().map(Some), stages);
+    if let Err(failure) = answered {
+        send(Event::Error(failure.to_event())).await;
     }
 }
 
 async fn decide(
     judge: &Arc<Judge>,
     request: Option<JudgeRequest>,
-    call: Call,
+    envelope: Envelope,
 ) -> Result<Verdict, Failure> {
-    let request = read(request, call).inspect_err(|_| judge.count_refused())?;
+    let request = read(request, envelope).inspect_err(|_| judge.count_refused())?;
     Ok(judge.decide(request).await?)
 }
 
-fn read(request: Option<JudgeRequest>, call: Call) -> Result<judge::Request, Failure> {
+fn read(request: Option<JudgeRequest>, envelope: Envelope) -> Result<judge::Request, Failure> {
     let missing = |field, description: &str| Failure::Malformed {
         violations: vec![Violation {
             field,
@@ -212,7 +251,7 @@ fn read(request: Option<JudgeRequest>, call: Call) -> Result<judge::Request, Fai
         let why = "`request_id` is empty: answers of a stream are matched by it";
         return Err(missing("request_id", why));
     }
-    convert::request(request, call)
+    convert::request(request, envelope)
 }
 
 fn wants_rationale(request: &JudgeRequest) -> bool {

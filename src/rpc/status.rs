@@ -147,6 +147,15 @@ impl Failure {
         }
     }
 
+    pub fn code(&self) -> Code {
+        self.row().code
+    }
+
+    /// The stable reason.
+    pub fn reason(&self) -> &'static str {
+        self.row().reason
+    }
+
     /// As a unary call's status.
     pub fn to_status(&self) -> Status {
         let row = self.row();
@@ -181,6 +190,29 @@ impl Failure {
                 .collect(),
             retry_delay: row.retry.map(super::convert::duration),
         }
+    }
+}
+
+/// As the gRPC specification writes it.
+pub fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
     }
 }
 

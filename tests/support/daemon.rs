@@ -8,6 +8,7 @@
     reason = "a test that goes wrong should stop"
 )]
 
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -103,6 +104,7 @@ impl Setup {
             judge: Arc::clone(app.judge()),
             judge_addr: app.judge_addr.to_string(),
             control_addr: app.control_addr.to_string(),
+            metrics_addr: app.metrics_addr,
             connection,
             control,
             app: Some(app),
@@ -124,6 +126,7 @@ pub struct Daemon {
     pub judge: Arc<Judge>,
     pub judge_addr: String,
     pub control_addr: String,
+    pub metrics_addr: Option<SocketAddr>,
     pub connection: Channel,
     pub control: Channel,
     app: Option<App>,

@@ -183,6 +183,9 @@ async fn start(args: &EvalArgs, matches: Option<&ArgMatches>) -> anyhow::Result<
     let config = Config {
         listen: loopback,
         control_listen: loopback,
+        // Whoever watches the daemon of the same settings file does not mean this one.
+        metrics_listen: None,
+        otlp_endpoint: None,
         state_dir: folder.path().to_owned(),
         ..config
     };

@@ -1,0 +1,135 @@
+//! One request as those see it who watch the daemon: counted, timed and traced,
+//! however it ends.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use opentelemetry::propagation::Extractor;
+use tonic::Code;
+use tonic::metadata::MetadataMap;
+
+use super::health::JUDGE_SERVICE;
+use super::meter::Meter;
+use super::status::{Failure, code_name};
+use crate::stages::Stages;
+use crate::traces::{Outcome, Parent, RequestSpan, Traces};
+use crate::verdict::Decision;
+
+/// Who watches.
+#[derive(Debug)]
+pub struct Watch {
+    pub meter: Meter,
+    pub traces: Traces,
+}
+
+/// A call under way. Dropped, its caller has left.
+pub struct Call {
+    watch: Arc<Watch>,
+    method: &'static str,
+    arrived: Instant,
+    /// `None` once it has ended.
+    span: Option<RequestSpan>,
+}
+
+/// The reason of a call whose caller did not wait for its end.
+const CALLER_LEFT: &str = "CALLER_LEFT";
+
+impl Call {
+    pub fn begin(
+        watch: &Arc<Watch>,
+        method: &'static str,
+        arrived: Instant,
+        parent: &Parent,
+    ) -> Self {
+        let span = watch.traces.request(JUDGE_SERVICE, method, arrived, parent);
+        Self {
+            watch: Arc::clone(watch),
+            method,
+            arrived,
+            span: Some(span),
+        }
+    }
+
+    /// With a decision, or with none where the method makes none.
+    pub fn end(mut self, answer: Result<Option<&Decision>, &Failure>, stages: Stages) {
+        match answer {
+            Ok(decision) => self.close(Code::Ok, None, decision, stages),
+            Err(failure) => self.close(failure.code(), Some(failure.reason()), None, stages),
+        }
+    }
+
+    fn close(
+        &mut self,
+        code: Code,
+        failure: Option<&'static str>,
+        decision: Option<&Decision>,
+        stages: Stages,
+    ) {
+        let Some(span) = self.span.take() else { return };
+        let meter = &self.watch.meter;
+        meter.count(self.method, self.arrived.elapsed());
+        if let Some(reason) = failure {
+            meter.count_failure(self.method, code_name(code), reason);
+        }
+        // What a repeated request gets was decided another time.
+        let new = decision.filter(|_| stages.log.is_some());
+        let engine = new.filter(|decision| decision.model.is_some());
+        let engine = engine.map(|decision| decision.timings);
+        for stage in stages.all(self.arrived, engine) {
+            meter.count_stage(stage.name, stage.end.duration_since(stage.start));
+        }
+        let outcome = Outcome {
+            code: code as i32,
+            failure,
+            fault: is_fault(code),
+            decision,
+        };
+        span.end(&outcome, stages.all(self.arrived, engine));
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.close(Code::Cancelled, Some(CALLER_LEFT), None, Stages::default());
+    }
+}
+
+/// The span that the caller's metadata names.
+pub fn parent(metadata: &MetadataMap) -> Parent {
+    Parent::of(&Headers(metadata))
+}
+
+struct Headers<'m>(&'m MetadataMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        Vec::new()
+    }
+}
+
+/// Whether OpenTelemetry's conventions call it an error of the server.
+fn is_fault(code: Code) -> bool {
+    match code {
+        Code::Unknown
+        | Code::DeadlineExceeded
+        | Code::Unimplemented
+        | Code::Internal
+        | Code::Unavailable
+        | Code::DataLoss => true,
+        Code::Ok
+        | Code::Cancelled
+        | Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::ResourceExhausted
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unauthenticated => false,
+    }
+}
