@@ -238,7 +238,7 @@ async fn the_queue_and_what_runs_are_told_beside_what_there_is_room_for() {
         ("judged_slots", 1.0),
         ("judged_queue_depth", 2.0),
         ("judged_queue_capacity", 2.0),
-        ("judged_open_requests", 3.0),
+        ("judged_open_tasks", 3.0),
         ("judged_max_deadline_seconds", 120.0),
     ] {
         assert_eq!(page.value(series), number, "{series}");

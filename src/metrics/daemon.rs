@@ -104,8 +104,8 @@ fn room(sheet: &mut Sheet<'_>, judge: &Judge) -> fmt::Result {
     let config = engine.config();
     let mut gauge = |name, help, number: usize| sheet.gauge(name, help, number as f64);
     gauge(
-        "judged_open_requests",
-        "Requests under way, at whatever stage.",
+        "judged_open_tasks",
+        "What a drain waits for: requests under way, and records that are written for them.",
         judge.open_requests(),
     )?;
     gauge(
