@@ -424,7 +424,8 @@ async fn a_reader_that_does_not_read_bounds_what_the_daemon_takes() {
     let mut before = 0;
     loop {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        assert!(daemon.judge.open_requests() <= 8);
+        // Each with the task that records it.
+        assert!(daemon.judge.open_requests() <= 2 * 8);
         let now = daemon.judge.tally().by_model;
         if now == before && now > 0 {
             break;
