@@ -44,6 +44,8 @@ pub mod engine;
 
 pub mod judge;
 
+pub mod tokens;
+
 pub mod rpc;
 
 pub mod client;
