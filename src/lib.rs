@@ -48,6 +48,8 @@ pub mod tokens;
 
 pub mod rpc;
 
+pub mod edge;
+
 pub mod client;
 
 pub mod config;

@@ -17,6 +17,7 @@ use super::proto::{
 use super::status::{Failure, Violation};
 use super::{convert, record};
 use crate::judge::{self, Judge, JudgeError, Verdict};
+use crate::tokens::Pass;
 
 /// When a call's headers came; its message may take longer.
 #[derive(Clone, Copy)]
@@ -97,8 +98,9 @@ impl JudgeService for JudgeRpc {
         let window = self.stream_window;
         let deadline = convert::deadline(request.metadata(), arrival(&request));
         tokio::spawn(async move {
+            let pass = request.extensions().get::<Pass>().cloned();
             let requests = request.into_inner();
-            let outcome = pump(judge, requests, window, deadline, &events).await;
+            let outcome = pump(judge, requests, pass, window, deadline, &events).await;
             if let Err(status) = outcome {
                 let _ = events.send(Err(status)).await;
             }
@@ -107,11 +109,12 @@ impl JudgeService for JudgeRpc {
     }
 }
 
-/// Reads requests and starts each, until the caller ends its side or leaves.
-/// A drain lets what was read be answered, and then ends the stream.
+/// Reads requests and starts each, until the caller ends its side or leaves, or
+/// its token holds no longer. A drain lets what was read be answered, and then ends the stream.
 async fn pump(
     judge: Arc<Judge>,
     mut requests: Streaming<JudgeStreamRequest>,
+    pass: Option<Pass>,
     window: u32,
     deadline: Option<Instant>,
     events: &Events,
@@ -133,6 +136,10 @@ async fn pump(
             return Ok(());
         };
         let request = message?.request;
+        if let Some(pass) = &pass {
+            pass.check()
+                .map_err(|denied| Failure::from(denied).to_status())?;
+        }
         let arrived = Instant::now();
         let judge = Arc::clone(&judge);
         let events = events.clone();
