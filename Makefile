@@ -4,7 +4,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 PREFIX ?= /usr/local
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint docs bench train dist install clean test-observability drill-kill drill-disk drill-switch drill-memory
+.PHONY: help run build test lint docs bench train dist sbom install clean test-observability drill-kill drill-disk drill-switch drill-memory
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 26
@@ -50,6 +50,10 @@ train: build ## Train an adapter on the served base (DATA=… DEV=… OUT=target
 
 dist: build ## Pack dist/judged-<version>-linux-<cpu>.tar.gz, which runs anywhere
 	@scripts/dist
+
+sbom: ## Write target/judged.cdx.json: what is linked in, in CycloneDX's format
+	@mkdir -p target
+	scripts/sbom.py >target/judged.cdx.json
 
 install: ## Install what `make build` made (PREFIX=/usr/local DESTDIR=…)
 	@scripts/install "$(DESTDIR)$(PREFIX)"

@@ -1,33 +1,12 @@
 #!/usr/bin/env python3
 """Prints the licence texts of all that is linked into judged, or lies beside it."""
 
-import json
-import subprocess
 from collections import defaultdict
 from pathlib import Path
 
+from linked import linked_packages
+
 NAMES = ("license", "licence", "copying", "notice", "unlicense", "copyright")
-
-
-def linked_packages():
-    """Of Cargo's graph, what normal dependencies lead to from judged."""
-    command = ["cargo", "metadata", "--locked", "--format-version=1"]
-    command += ["--filter-platform", "x86_64-unknown-linux-gnu"]
-    metadata = json.loads(subprocess.check_output(command))
-    nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
-    root = metadata["resolve"]["root"]
-    found, waiting = set(), [root]
-    while waiting:
-        node = nodes[waiting.pop()]
-        for dependency in node["deps"]:
-            if any(kind["kind"] is None for kind in dependency["dep_kinds"]):
-                if dependency["pkg"] not in found:
-                    found.add(dependency["pkg"])
-                    waiting.append(dependency["pkg"])
-    return sorted(
-        (package for package in metadata["packages"] if package["id"] in found),
-        key=lambda package: package["name"],
-    )
 
 
 def texts(folder):

@@ -11,15 +11,15 @@ use anyhow::{Context as _, bail};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic_health::server::HealthReporter;
 
 use crate::backend::llama::{AdapterFile, ContextConfig, Files, LlamaSource};
 use crate::backend::{OpenError, Source};
 use crate::config::Config;
 use crate::decision_log::{self, DecisionLog};
+use crate::edge::Edge;
 use crate::engine::Engine;
 use crate::judge::{Authority, Judge};
 use crate::metrics::{Metrics, endpoint};
@@ -44,7 +44,7 @@ pub struct App {
     traces: Traces,
     health: HealthReporter,
     stop: CancellationToken,
-    servers: Vec<JoinHandle<Result<(), tonic::transport::Error>>>,
+    servers: Vec<JoinHandle<()>>,
     drain_timeout: Duration,
     /// Held as long as the daemon lives.
     _state: File,
@@ -77,6 +77,7 @@ impl App {
             config.policy.clone(),
             &bundle,
         ));
+        let edge = Edge::open(&config.edge)?;
         let listener = listen(config.listen).await?;
         let control_listener = listen(config.control_listen).await?;
         let (judge_addr, control_addr) = (listener.local_addr()?, control_listener.local_addr()?);
@@ -97,6 +98,11 @@ impl App {
             meter: Meter::default(),
             traces: traces.clone(),
         });
+        for addr in [judge_addr, control_addr] {
+            if !addr.ip().is_loopback() && !config.edge.guard.keeps_strangers_out() {
+                tracing::warn!(%addr, "anyone who reaches it may read or ask, as `allow_insecure_listen` says");
+            }
+        }
         let (health, health_service) = tonic_health::server::health_reporter();
         health::begin(&health).await;
         let watching = Arc::clone(&judge);
@@ -115,34 +121,26 @@ impl App {
             ControlServiceServer::new(ControlRpc::new(Arc::clone(&judge), &bundle))
                 .max_decoding_message_size(config.max_message_bytes);
         let stop = CancellationToken::new();
-        let mut servers = Vec::new();
-        let routes = server(config)
-            .add_service(health_service.clone())
+        let routes = Routes::new(health_service.clone())
             .add_service(reflection().build_v1()?)
             // Older tools know only this one.
             .add_service(reflection().build_v1alpha()?)
             .add_service(judge_service);
-        servers.push(tokio::spawn(routes.serve_with_incoming_shutdown(
-            incoming(listener),
-            stop.clone().cancelled_owned(),
-        )));
-        let routes = server(config)
-            .add_service(health_service)
+        let judge_server = edge.serve(listener, routes, stop.clone());
+        let routes = Routes::new(health_service)
             .add_service(reflection().build_v1()?)
             // Older tools know only this one.
             .add_service(reflection().build_v1alpha()?)
             .add_service(control_service);
-        servers.push(tokio::spawn(routes.serve_with_incoming_shutdown(
-            incoming(control_listener),
-            stop.clone().cancelled_owned(),
-        )));
+        let control_server = edge.serve(control_listener, routes, stop.clone());
+        let mut servers = vec![judge_server, control_server];
         if let (Some(listener), Some(addr)) = (metrics_listener, metrics_addr) {
             let metrics = Metrics::new(Arc::clone(&judge), &watch.meter);
-            let stop = stop.clone();
-            servers.push(tokio::spawn(async move {
-                endpoint::serve(listener, metrics, stop).await;
-                Ok(())
-            }));
+            servers.push(tokio::spawn(endpoint::serve(
+                listener,
+                metrics,
+                stop.clone(),
+            )));
             tracing::info!(metrics_addr = %addr, "metrics are served");
         }
         tracing::info!(%judge_addr, %control_addr, mode = %judge.policy().mode, "listening");
@@ -202,7 +200,6 @@ impl App {
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How long a collector may take for the spans that wait.
 const LAST_SPANS: Duration = Duration::from_secs(2);
-const HEADER_LIST_LIMIT: u32 = 16 * 1024;
 
 /// The model's files as the bundle pins them, out of the store.
 pub fn llama_source(config: &Config, bundle: &Bundle) -> LlamaSource {
@@ -265,20 +262,6 @@ fn find(store: &Store, bundle: &Bundle) -> Result<Files, OpenError> {
         }
     };
     Ok(Files { base, adapter })
-}
-
-fn server(config: &Config) -> Server {
-    Server::builder()
-        .http2_keepalive_interval(Some(config.keepalive))
-        .http2_keepalive_timeout(Some(config.keepalive))
-        .http2_max_header_list_size(HEADER_LIST_LIMIT)
-        .max_concurrent_streams(config.max_streams)
-}
-
-/// Without Nagle's algorithm, by which the second packet of an answer waits until
-/// the caller has acknowledged the first: some 40 ms.
-fn incoming(listener: TcpListener) -> TcpIncoming {
-    TcpIncoming::from(listener).with_nodelay(Some(true))
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {

@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand. Data goes to stdout, the rest to stderr.
 
+mod access;
 mod completions;
 mod control;
 mod convert_adapter;
@@ -16,6 +17,7 @@ mod report;
 mod serve;
 mod spot_check;
 mod status;
+mod token;
 
 use std::io::IsTerminal;
 
@@ -80,6 +82,7 @@ enum Command {
     Mode(mode::ModeArgs),
     KillSwitch(kill_switch::KillSwitchArgs),
     SpotCheck(spot_check::SpotCheckArgs),
+    Token(token::TokenArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -119,6 +122,7 @@ pub fn run() -> ExitCode {
         Command::Mode(args) => mode::run(&args),
         Command::KillSwitch(args) => kill_switch::run(&args),
         Command::SpotCheck(args) => spot_check::run(&args),
+        Command::Token(args) => token::run(&args),
         Command::Completions(args) => completions::run(&args),
     };
     outcome.unwrap_or_else(|error| {
@@ -144,12 +148,15 @@ fn filter(cli: &Cli, matches: &ArgMatches) -> String {
     }
 }
 
-/// llama.cpp is loud: of its own lines only warnings are shown, unless asked for.
+/// llama.cpp is loud, and rustls tells what strangers do wrong: of their lines only errors are
+/// shown, unless asked for.
 fn start_log(cli: &Cli, filter: &str) -> Result<(), String> {
-    let filter = match filter.contains("llama-cpp-2") {
-        true => filter.to_owned(),
-        false => format!("{filter},llama-cpp-2=error"),
-    };
+    let mut filter = filter.to_owned();
+    for loud in ["llama-cpp-2", "rustls"] {
+        if !filter.contains(loud) {
+            filter.push_str(&format!(",{loud}=error"));
+        }
+    }
     let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)

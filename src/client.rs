@@ -1,5 +1,6 @@
 //! A client of the daemon that speaks our types, not the wire's.
 
+mod access;
 mod decision;
 mod error;
 mod record;
@@ -9,8 +10,11 @@ mod switch;
 use std::time::Duration;
 
 use tonic::Request;
-use tonic::transport::{Channel as Connection, Endpoint};
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Channel as Transport;
 
+pub use self::access::Access;
+use self::access::Bearer;
 use self::decision::decision;
 pub use self::error::ClientError;
 use self::error::refused;
@@ -23,6 +27,8 @@ use crate::rpc::proto::control_service_client::ControlServiceClient;
 use crate::rpc::proto::judge_service_client::JudgeServiceClient;
 use crate::rpc::{convert, proto};
 use crate::verdict::{Decision, Mode, RationaleMode};
+
+type Connection = InterceptedService<Transport, Bearer>;
 
 /// A connection to one daemon. Cheap to clone: requests share it.
 #[derive(Clone)]
@@ -45,22 +51,22 @@ pub struct Question {
 impl Client {
     /// Connects to `host:port`, or to a URL.
     pub async fn connect(addr: &str) -> Result<Self, ClientError> {
-        let url = match addr.contains("://") {
-            true => addr.to_owned(),
-            false => format!("http://{addr}"),
-        };
-        let endpoint = Endpoint::from_shared(url).map_err(|error| ClientError::Address {
-            addr: addr.to_owned(),
-            reason: error.to_string(),
-        })?;
+        Self::connect_with(addr, &Access::default()).await
+    }
+
+    /// The same, with TLS or a token.
+    pub async fn connect_with(addr: &str, access: &Access) -> Result<Self, ClientError> {
+        let bearer = access.bearer()?;
+        let endpoint = access.endpoint(addr)?;
         let endpoint = endpoint.connect_timeout(Duration::from_secs(5));
-        let connection = endpoint
+        let transport = endpoint
             .connect()
             .await
             .map_err(|source| ClientError::Unreachable {
                 addr: addr.to_owned(),
                 source,
             })?;
+        let connection = InterceptedService::new(transport, bearer);
         Ok(Self {
             judge: JudgeServiceClient::new(connection.clone()),
             control: ControlServiceClient::new(connection),

@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 
 use crate::backend::llama::{MAX_SEQUENCES, available_threads};
 use crate::decision_log::{self, DEFAULT_PATHS, Mask, Retention};
+use crate::edge::{self, Guard, Limits, TlsFiles};
 use crate::engine;
 use crate::judge::{Dispositions, Policy};
 use crate::kill_switch::Thresholds;
@@ -50,11 +51,33 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub otlp_endpoint: Option<String>,
 
-    /// Allow to listen beyond this machine, where anyone who reaches the port
-    /// may ask: there is no TLS and no authentication yet.
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", env = "JUDGED_ALLOW_PUBLIC_PLAINTEXT")]
+    /// The daemon's certificate for TLS on both listeners, with those between it and its
+    /// authority: a PEM file. Without one they are plaintext.
+    #[arg(long, value_name = "FILE", env = "JUDGED_TLS_CERT")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub allow_public_plaintext: Option<bool>,
+    pub tls_cert: Option<PathBuf>,
+
+    /// The private key of `tls_cert`: a PEM file.
+    #[arg(long, value_name = "FILE", env = "JUDGED_TLS_KEY")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<PathBuf>,
+
+    /// The authorities of client certificates, which every caller must then show: a PEM file.
+    #[arg(long, value_name = "FILE", env = "JUDGED_TLS_CLIENT_CA")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_client_ca: Option<PathBuf>,
+
+    /// The file of bearer tokens, one of which every call must then show, but for health
+    /// checks; `judged token new` makes them.
+    #[arg(long, value_name = "FILE", env = "JUDGED_TOKENS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<PathBuf>,
+
+    /// Allow to listen beyond this machine without TLS, or without tokens and client
+    /// certificates, where anyone who reaches the port may read or ask.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", env = "JUDGED_ALLOW_INSECURE_LISTEN")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_insecure_listen: Option<bool>,
 
     /// The model bundle: a name, or the path of a manifest.
     #[arg(long, value_name = "NAME", env = "JUDGED_BUNDLE")]
@@ -200,6 +223,16 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_message_bytes: Option<u32>,
 
+    /// Connections that each listener may have open; one more is closed at once.
+    #[arg(long, value_name = "N", env = "JUDGED_MAX_CONNECTIONS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<u32>,
+
+    /// Calls that each listener may have under way, health checks aside; one more is refused.
+    #[arg(long, value_name = "N", env = "JUDGED_MAX_CALLS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_calls: Option<u32>,
+
     /// Streams that one connection may have open.
     #[arg(long, value_name = "N", env = "JUDGED_MAX_STREAMS")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -209,6 +242,16 @@ pub struct Settings {
     #[arg(long, value_name = "SECONDS", env = "JUDGED_KEEPALIVE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keepalive: Option<f64>,
+
+    /// A connection whose TLS and HTTP/2 have not begun by then is closed.
+    #[arg(long, value_name = "SECONDS", env = "JUDGED_HANDSHAKE_TIMEOUT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handshake_timeout: Option<f64>,
+
+    /// A connection without a call for so long is closed.
+    #[arg(long, value_name = "SECONDS", env = "JUDGED_IDLE_TIMEOUT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_timeout: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
@@ -237,8 +280,7 @@ pub struct Config {
     pub threads: u32,
     pub drain_timeout: Duration,
     pub max_message_bytes: usize,
-    pub max_streams: u32,
-    pub keepalive: Duration,
+    pub edge: edge::Config,
 }
 
 /// A setting's value, and who gave it.
@@ -291,7 +333,11 @@ impl Settings {
             control_listen: Some(SocketAddr::from(([127, 0, 0, 1], 50552))),
             metrics_listen: Some(String::new()),
             otlp_endpoint: Some(String::new()),
-            allow_public_plaintext: Some(false),
+            tls_cert: Some(PathBuf::new()),
+            tls_key: Some(PathBuf::new()),
+            tls_client_ca: Some(PathBuf::new()),
+            tokens: Some(PathBuf::new()),
+            allow_insecure_listen: Some(false),
             bundle: Some("tenacious-judge".to_owned()),
             model_dir: Store::default_dir(),
             state_dir: default_state_dir(),
@@ -318,8 +364,12 @@ impl Settings {
             retention_days: Some(400),
             retention_mib: Some(0),
             max_message_bytes: Some(1 << 20),
+            max_connections: Some(256),
+            max_calls: Some(1024),
             max_streams: Some(256),
             keepalive: Some(30.0),
+            handshake_timeout: Some(10.0),
+            idle_timeout: Some(600.0),
         }
     }
 
@@ -413,8 +463,8 @@ impl Checks<'_> {
         let hard_rules = self.hard_rules(settings.hard_rules.as_deref());
         let rulebook = self.rulebook(&settings);
         let dispositions = self.dispositions(settings.dispositions.as_deref());
-        let rules_pass = settings.rules_pass.unwrap_or_default();
-        let rules_pass = self.disposition("rules_pass", &rules_pass);
+        let rules_pass = settings.rules_pass.as_deref().unwrap_or_default();
+        let rules_pass = self.disposition("rules_pass", rules_pass);
         let slots = self.within("slots", settings.slots, 1, MAX_SEQUENCES);
         let queue = self.within("queue", settings.queue, 1, 100_000);
         let chunk = self.within("prefill_chunk", settings.prefill_chunk, 16, 4096);
@@ -424,7 +474,6 @@ impl Checks<'_> {
         let max_deadline = self.seconds("max_deadline", settings.max_deadline, 0.1);
         let stuck_after = self.seconds("stuck_after", settings.stuck_after, 0.1);
         let drain_timeout = self.seconds("drain_timeout", settings.drain_timeout, 0.0);
-        let keepalive = self.seconds("keepalive", settings.keepalive, 1.0);
         let kill_switch = self.kill_switch(settings.kill_switch.as_deref());
         let request_window = self.seconds("request_window", settings.request_window, 1.0);
         let mask = self.mask(settings.mask.as_deref());
@@ -436,11 +485,14 @@ impl Checks<'_> {
             1024,
             64 << 20,
         );
-        let max_streams = self.within("max_streams", settings.max_streams, 1, 100_000);
-        let public = settings.allow_public_plaintext.unwrap_or(false);
-        let listen = self.address("listen", settings.listen, public);
-        let control_listen = self.address("control_listen", settings.control_listen, public);
-        let metrics_listen = self.metrics_address(settings.metrics_listen.as_deref(), public);
+        let guard = self.guard(&settings);
+        let limits = self.limits(&settings, max_deadline);
+        let insecure = settings.allow_insecure_listen.unwrap_or(false);
+        let allowed = insecure || guard.keeps_strangers_out();
+        let listen = self.address("listen", settings.listen, allowed);
+        let control_listen = self.address("control_listen", settings.control_listen, allowed);
+        // It knows neither TLS nor tokens.
+        let metrics_listen = self.metrics_address(settings.metrics_listen.as_deref(), insecure);
         let otlp_endpoint = self.collector(settings.otlp_endpoint);
         Some(Config {
             listen: listen?,
@@ -486,7 +538,62 @@ impl Checks<'_> {
             },
             drain_timeout: drain_timeout?,
             max_message_bytes: max_message_bytes? as usize,
-            max_streams: max_streams?,
+            edge: edge::Config {
+                guard,
+                limits: limits?,
+            },
+        })
+    }
+
+    fn guard(&mut self, settings: &Settings) -> Guard {
+        let file = |path: &Option<PathBuf>| {
+            let path = path.clone();
+            path.filter(|path| !path.as_os_str().is_empty())
+        };
+        let client_ca = file(&settings.tls_client_ca);
+        let tls = match (file(&settings.tls_cert), file(&settings.tls_key)) {
+            (Some(cert), Some(key)) => Some(TlsFiles {
+                cert,
+                key,
+                client_ca,
+            }),
+            (Some(_), None) => {
+                self.problem("tls_cert", "it is of no use without its key: set `tls_key`");
+                None
+            }
+            (None, Some(_)) => {
+                let problem = "it is of no use without its certificate: set `tls_cert`";
+                self.problem("tls_key", problem);
+                None
+            }
+            (None, None) => {
+                if client_ca.is_some() {
+                    let problem = "client certificates need TLS: set `tls_cert` and `tls_key`";
+                    self.problem("tls_client_ca", problem);
+                }
+                None
+            }
+        };
+        Guard {
+            tls,
+            tokens: file(&settings.tokens),
+        }
+    }
+
+    fn limits(&mut self, settings: &Settings, max_deadline: Option<Duration>) -> Option<Limits> {
+        let connections = self.within("max_connections", settings.max_connections, 1, 100_000);
+        let calls = self.within("max_calls", settings.max_calls, 1, 100_000);
+        let streams = self.within("max_streams", settings.max_streams, 1, 100_000);
+        let keepalive = self.seconds("keepalive", settings.keepalive, 1.0);
+        let handshake = self.seconds("handshake_timeout", settings.handshake_timeout, 0.1);
+        let idle = self.seconds("idle_timeout", settings.idle_timeout, 1.0);
+        Some(Limits {
+            connections: connections? as usize,
+            calls: calls? as usize,
+            streams: streams?,
+            handshake: handshake?,
+            call: max_deadline? + LATE,
+            idle: idle?,
             keepalive: keepalive?,
         })
     }
@@ -530,17 +637,18 @@ impl Checks<'_> {
         &mut self,
         name: &str,
         value: Option<SocketAddr>,
-        public: bool,
+        anywhere: bool,
     ) -> Option<SocketAddr> {
         let value = self.given(name, value)?;
-        if value.ip().is_loopback() || public {
+        if value.ip().is_loopback() || anywhere {
             return Some(value);
         }
         self.problem(
             name,
             format!(
-                "`{value}` is not on the loopback, where anyone who reaches it may ask: \
-                 set `allow_public_plaintext` if that is meant"
+                "`{value}` is not on the loopback, and anyone who reaches it could read or ask: \
+                 set `tls_cert`, `tls_key` and one of `tokens` and `tls_client_ca` \
+                 (docs/security.md), or `allow_insecure_listen` if that is meant"
             ),
         );
         None
@@ -692,6 +800,8 @@ impl Checks<'_> {
     }
 }
 
+/// An answer that comes at the longest deadline still has to be written.
+const LATE: Duration = Duration::from_secs(5);
 /// A week: longer than any sensible limit, short enough for every clock.
 const MOST_SECONDS: f64 = 604_800.0;
 /// A century.

@@ -52,7 +52,10 @@ impl From<ExitCode> for process::ExitCode {
 impl From<&ClientError> for ExitCode {
     fn from(error: &ClientError) -> Self {
         match error {
-            ClientError::Address { .. } => ExitCode::Usage,
+            ClientError::Address { .. }
+            | ClientError::TokenInClear { .. }
+            | ClientError::Token
+            | ClientError::Tls { .. } => ExitCode::Usage,
             ClientError::Answer(_) => ExitCode::Failed,
             error if error.is_unavailable() => ExitCode::Unreachable,
             ClientError::Unreachable { .. } | ClientError::Refused { .. } => ExitCode::Refused,

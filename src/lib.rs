@@ -48,9 +48,13 @@ pub mod judge;
 
 pub mod traces;
 
+pub mod tokens;
+
 pub mod rpc;
 
 pub mod metrics;
+
+pub mod edge;
 
 pub mod client;
 

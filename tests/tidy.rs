@@ -212,6 +212,25 @@ fn the_readme_lists_every_setting_with_its_default() {
 }
 
 #[test]
+fn the_service_unit_sets_what_exists_and_waits_for_a_drain() {
+    let unit = read("systemd/judged.service");
+    let values = |key: &str| {
+        let start = format!("{key}=");
+        let lines = unit.lines().filter_map(|line| line.strip_prefix(&start));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let settings = Settings::defaults().resolve(None, None).unwrap();
+    for variable in values("Environment") {
+        let (name, _) = variable.split_once('=').unwrap();
+        let name = name.strip_prefix("JUDGED_").unwrap().to_lowercase();
+        assert!(settings.contains_key(&name), "there is no setting {name}");
+    }
+    assert_eq!(values("ExecStart"), ["/usr/local/bin/judged serve"]);
+    let stop: f64 = values("TimeoutStopSec")[0].parse().unwrap();
+    assert!(stop > settings["drain_timeout"].value.as_f64().unwrap());
+}
+
+#[test]
 fn the_readme_shows_the_clients_examples_as_they_are() {
     let readme = read("README.md");
     for example in ["clients/python/example.py", "clients/node/example.mjs"] {

@@ -1,16 +1,15 @@
 """Asks a running daemon about one draft. First: pip install -r requirements.txt && ./generate"""
 
 import json
-import os
 import sys
 from pathlib import Path
 
-import grpc
+from connection import connect
 
 sys.path.insert(0, str(Path(__file__).parent / "gen"))
 from judge.v1 import judge_pb2 as pb, judge_pb2_grpc  # noqa: E402
 
-with grpc.insecure_channel(os.environ.get("JUDGED_ADDR", "127.0.0.1:50551")) as channel:
+with connect() as channel:
     judge = judge_pb2_grpc.JudgeServiceStub(channel)
     context = {"company": "DevCo", "headcount": 200, "opt_out_channels": ["email"]}
     request = pb.JudgeRequest(context_json=json.dumps(context), draft="Hi, a word about …")

@@ -2,6 +2,9 @@
 
 use clap::Args;
 
+use super::access::AccessArgs;
+use crate::client::Client;
+
 // No doc comment: clap would take it for that of the command.
 #[derive(Args, Debug)]
 pub(super) struct Control {
@@ -13,4 +16,13 @@ pub(super) struct Control {
         env = "JUDGED_CONTROL_ADDR"
     )]
     pub(super) addr: String,
+
+    #[command(flatten)]
+    pub(super) access: AccessArgs,
+}
+
+impl Control {
+    pub(super) async fn connect(&self) -> anyhow::Result<Client> {
+        self.access.connect(&self.addr).await
+    }
 }

@@ -9,7 +9,6 @@ use jiff::{SignedDuration, Timestamp};
 use super::control::Control;
 use super::print;
 use super::record;
-use crate::client::Client;
 use crate::decision_log::{Contents, Filter, FindingKind, Origin};
 use crate::exit_code::ExitCode;
 use crate::verdict::{DecidedBy, Label, Mode};
@@ -196,7 +195,7 @@ async fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
     let mut first = true;
     let mut token = String::new();
     let filter = args.which.filter();
-    let mut client = Client::connect(&args.control.addr).await?;
+    let mut client = args.control.connect().await?;
     while left > 0 {
         let size = u32::try_from(left).unwrap_or(u32::MAX);
         let page = client.decisions(&filter, size, &token, Contents::Without);
@@ -224,7 +223,7 @@ async fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn show(decision_id: &str, control: &Control, json: bool) -> anyhow::Result<ExitCode> {
-    let mut client = Client::connect(&control.addr).await?;
+    let mut client = control.connect().await?;
     let entry = client.decision(decision_id).await?;
     if json {
         print::out!("{:#}", record::json(&entry));
@@ -236,7 +235,7 @@ async fn show(decision_id: &str, control: &Control, json: bool) -> anyhow::Resul
 
 async fn export(which: &Which, control: &Control) -> anyhow::Result<ExitCode> {
     let filter = which.filter();
-    let mut client = Client::connect(&control.addr).await?;
+    let mut client = control.connect().await?;
     let mut token = String::new();
     loop {
         let page = client.decisions(&filter, 0, &token, Contents::With);

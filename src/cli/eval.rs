@@ -15,6 +15,7 @@ use self::judge::{EngineArgs, Judge};
 use self::kept::Kept;
 use self::meter::Meter;
 use self::select::Filter;
+use super::access::AccessArgs;
 use super::print;
 use crate::client::ClientError;
 use crate::dataset;
@@ -95,6 +96,9 @@ pub struct EvalArgs {
         env = "JUDGED_CONTROL_ADDR"
     )]
     control_addr: String,
+
+    #[command(flatten)]
+    access: AccessArgs,
 
     /// Whose judgement is measured: the model's alone, the daemon's as it is configured, or that
     /// of the rules alone.

@@ -12,6 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::mpsc;
 
 use self::questions::Case;
+use super::access::AccessArgs;
 use super::print;
 use crate::channel::Channel;
 use crate::client::{Client, ClientError, Question};
@@ -79,6 +80,9 @@ pub struct JudgeArgs {
     )]
     addr: String,
 
+    #[command(flatten)]
+    access: AccessArgs,
+
     /// Print one JSON object a line.
     #[arg(long)]
     json: bool,
@@ -101,7 +105,8 @@ async fn ask_all(
     cases: questions::Cases,
     timeout: Duration,
 ) -> anyhow::Result<ExitCode> {
-    let client = match Client::connect(&args.addr).await {
+    let access = args.access.read()?;
+    let client = match Client::connect_with(&args.addr, &access).await {
         Ok(client) => client,
         Err(error) => {
             print::error_chain(&error);

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::control::Control;
 use super::{print, record};
-use crate::client::{Client, KillSwitch};
+use crate::client::KillSwitch;
 use crate::exit_code::ExitCode;
 
 /// See how near the kill switch is to a trip, or end one.
@@ -56,7 +56,7 @@ pub fn run(args: &KillSwitchArgs) -> anyhow::Result<ExitCode> {
     super::runtime()?.block_on(async {
         match &args.action {
             Action::Status { control, json } => {
-                let mut client = Client::connect(&control.addr).await?;
+                let mut client = control.connect().await?;
                 let switch = client.status().await?.kill_switch;
                 match json {
                     true => print::out!("{}", to_json(&switch)),
@@ -73,7 +73,7 @@ pub fn run(args: &KillSwitchArgs) -> anyhow::Result<ExitCode> {
                 via_shadow,
                 control,
             } => {
-                let mut client = Client::connect(&control.addr).await?;
+                let mut client = control.connect().await?;
                 let switch = client.re_arm(by, reason, *via_shadow).await?;
                 print::out!("{}", to_text(&switch));
                 Ok(ExitCode::Ok)

@@ -4,7 +4,6 @@ use clap::{Args, ValueEnum};
 
 use super::control::Control;
 use super::print;
-use crate::client::Client;
 use crate::exit_code::ExitCode;
 use crate::verdict::Mode;
 
@@ -44,7 +43,7 @@ enum ModeName {
 
 pub fn run(args: &ModeArgs) -> anyhow::Result<ExitCode> {
     super::runtime()?.block_on(async {
-        let mut client = Client::connect(&args.control.addr).await?;
+        let mut client = args.control.connect().await?;
         let Some(mode) = args.mode else {
             print::out!("{}", client.status().await?.mode);
             return Ok(ExitCode::Ok);

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
+use super::access::AccessArgs;
 use super::print;
-use crate::client::Client;
 use crate::decision_log::{Finding, Outcome};
 use crate::exit_code::ExitCode;
 use crate::verdict::Label;
@@ -60,6 +60,9 @@ pub struct ReportArgs {
         env = "JUDGED_ADDR"
     )]
     addr: String,
+
+    #[command(flatten)]
+    access: AccessArgs,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -92,8 +95,8 @@ pub fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
         note: args.note.clone(),
     };
     let tripped = super::runtime()?.block_on(async {
-        let mut client = Client::connect(&args.addr).await?;
-        client.report(&outcome).await
+        let mut client = args.access.connect(&args.addr).await?;
+        anyhow::Ok(client.report(&outcome).await?)
     })?;
     print::say!("reported");
     if tripped {

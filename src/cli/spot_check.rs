@@ -8,7 +8,6 @@ use serde_json::json;
 
 use super::control::Control;
 use super::print;
-use crate::client::Client;
 use crate::exit_code::ExitCode;
 
 /// Ask the running daemon's model labelled cases, and hold the result against
@@ -42,7 +41,7 @@ pub fn run(args: &SpotCheckArgs) -> anyhow::Result<ExitCode> {
             .with_context(|| format!("cannot read the suite `{}`", path.display()))?,
     };
     let checked = super::runtime()?.block_on(async {
-        let mut client = Client::connect(&args.control.addr).await?;
+        let mut client = args.control.connect().await?;
         let bar = print::bar("asked");
         let checked = client.spot_check(suite, |done, total| {
             bar.set_length(total.into());
@@ -50,7 +49,7 @@ pub fn run(args: &SpotCheckArgs) -> anyhow::Result<ExitCode> {
         });
         let checked = checked.await;
         bar.finish_and_clear();
-        checked
+        anyhow::Ok(checked?)
     })?;
     if args.json {
         let probes = checked.probes.iter().map(|(probe, (right, total))| {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::control::Control;
 use super::{print, record};
-use crate::client::{Client, ClientError, EngineState, SpotChecks, Status};
+use crate::client::{Access, Client, ClientError, EngineState, SpotChecks, Status};
 use crate::exit_code::ExitCode;
 
 /// Tell what serves, how well, and why not better.
@@ -29,7 +29,8 @@ pub struct StatusArgs {
 }
 
 pub fn run(args: &StatusArgs) -> anyhow::Result<ExitCode> {
-    let status = super::runtime()?.block_on(ask(args));
+    let access = args.control.access.read()?;
+    let status = super::runtime()?.block_on(ask(args, &access));
     let status = match status {
         Ok(status) => status,
         Err(error) => {
@@ -49,10 +50,10 @@ pub fn run(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-async fn ask(args: &StatusArgs) -> Result<Status, ClientError> {
+async fn ask(args: &StatusArgs, access: &Access) -> Result<Status, ClientError> {
     let end = Instant::now() + Duration::from_secs(args.wait.unwrap_or(0));
     loop {
-        let answer = match Client::connect(&args.control.addr).await {
+        let answer = match Client::connect_with(&args.control.addr, access).await {
             Ok(mut client) => client.status().await,
             Err(error) => Err(error),
         };

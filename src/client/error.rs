@@ -10,6 +10,14 @@ use tonic_types::StatusExt;
 pub enum ClientError {
     #[error("`{addr}` is no address: {reason}")]
     Address { addr: String, reason: String },
+    #[error(
+        "`{addr}` is not on this machine, and the token would go there in the clear: use https://"
+    )]
+    TokenInClear { addr: String },
+    #[error("the token cannot be sent: it is not one line of plain letters")]
+    Token,
+    #[error("the certificates cannot be used")]
+    Tls { source: tonic::transport::Error },
     #[error("no daemon answers at `{addr}`: is `judged serve` running there?")]
     Unreachable {
         addr: String,
@@ -63,7 +71,11 @@ impl ClientError {
         match self {
             ClientError::Unreachable { .. } => true,
             ClientError::Refused { status } => status.code() == Code::Unavailable,
-            ClientError::Address { .. } | ClientError::Answer(_) => false,
+            ClientError::Address { .. }
+            | ClientError::TokenInClear { .. }
+            | ClientError::Token
+            | ClientError::Tls { .. }
+            | ClientError::Answer(_) => false,
         }
     }
 }

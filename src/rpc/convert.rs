@@ -92,8 +92,8 @@ pub fn request(message: proto::JudgeRequest, envelope: Envelope) -> Result<Reque
     }
 }
 
-/// How long an answer may need to its caller. Later it would be thrown away,
-/// and the transport's own timer for the same header would say CANCELLED.
+/// How long an answer may need to its caller. Later it would be thrown away:
+/// the caller's own timer for the same header has said something less exact.
 const TRAVEL: Duration = Duration::from_millis(10);
 
 /// When an answer must leave for a caller who waits as its `grpc-timeout`

@@ -22,6 +22,7 @@ use super::status::{Failure, Violation};
 use super::{convert, record};
 use crate::judge::{self, Judge, JudgeError, Verdict};
 use crate::stages::Stages;
+use crate::tokens::Pass;
 use crate::traces::Parent;
 use crate::verdict::Decision;
 
@@ -125,8 +126,9 @@ impl JudgeService for JudgeRpc {
             parent: parent(request.metadata()),
         };
         tokio::spawn(async move {
+            let pass = request.extensions().get::<Pass>().cloned();
             let requests = request.into_inner();
-            let outcome = pump(Arc::new(call), requests, window, &events).await;
+            let outcome = pump(Arc::new(call), requests, pass, window, &events).await;
             if let Err(status) = outcome {
                 let _ = events.send(Err(status)).await;
             }
@@ -143,11 +145,12 @@ struct StreamCall {
     parent: Parent,
 }
 
-/// Reads requests and starts each, until the caller ends its side or leaves.
-/// A drain lets what was read be answered, and then ends the stream.
+/// Reads requests and starts each, until the caller ends its side or leaves, or
+/// its token holds no longer. A drain lets what was read be answered, and then ends the stream.
 async fn pump(
     call: Arc<StreamCall>,
     mut requests: Streaming<JudgeStreamRequest>,
+    pass: Option<Pass>,
     window: u32,
     events: &Events,
 ) -> Result<(), Status> {
@@ -168,6 +171,10 @@ async fn pump(
             return Ok(());
         };
         let request = message?.request;
+        if let Some(pass) = &pass {
+            pass.check()
+                .map_err(|denied| Failure::from(denied).to_status())?;
+        }
         let envelope = Envelope {
             arrived: Instant::now(),
             ..call.envelope

@@ -10,6 +10,7 @@ use super::proto;
 use crate::decision_log::LogError;
 use crate::judge::{AuthorityError, JudgeError, SpotCheckError};
 use crate::kill_switch::Refusal;
+use crate::tokens::Denied;
 
 /// The domain of our ErrorInfo reasons.
 pub const DOMAIN: &str = "judged";
@@ -34,6 +35,12 @@ pub enum Failure {
     Authority(#[from] AuthorityError),
     #[error(transparent)]
     SpotCheck(#[from] SpotCheckError),
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    #[error("as many calls as `max_calls` allows are under way")]
+    TooManyCalls,
+    #[error("the message did not come, or the answer was not done, within the longest deadline")]
+    MessageLate,
 }
 
 /// What is wrong with one field.
@@ -102,6 +109,15 @@ impl Failure {
                 ),
             },
             Failure::Log(error) => log_row(error),
+            Failure::Denied(denied) => match denied {
+                Denied::Missing => row(Code::Unauthenticated, "TOKEN_MISSING", None),
+                Denied::Unknown => row(Code::Unauthenticated, "TOKEN_UNKNOWN", None),
+                Denied::Scope { .. } => row(Code::PermissionDenied, "SCOPE_MISSING", None),
+            },
+            Failure::TooManyCalls => {
+                row(Code::ResourceExhausted, "TOO_MANY_CALLS", Some(RETRY_BUSY))
+            }
+            Failure::MessageLate => row(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", None),
             Failure::SpotCheck(error) => match error {
                 SpotCheckError::Running => row(Code::Aborted, "SPOT_CHECK_RUNS", None),
                 SpotCheckError::NoModel(_) => row(Code::FailedPrecondition, "NO_MODEL", None),

@@ -97,9 +97,10 @@ impl Setup {
     pub async fn start_with(self, source: impl Source + 'static) -> Daemon {
         let app = App::start(&self.config, self.bundle, source).await.unwrap();
         let url = format!("http://{}", app.judge_addr);
-        let connection = Endpoint::from_shared(url).unwrap().connect().await.unwrap();
+        // With the first call, and never where a test brings a connection of its own.
+        let connection = Endpoint::from_shared(url).unwrap().connect_lazy();
         let url = format!("http://{}", app.control_addr);
-        let control = Endpoint::from_shared(url).unwrap().connect().await.unwrap();
+        let control = Endpoint::from_shared(url).unwrap().connect_lazy();
         Daemon {
             judge: Arc::clone(app.judge()),
             judge_addr: app.judge_addr.to_string(),

@@ -12,8 +12,9 @@ use super::super::print;
 use super::EvalArgs;
 use crate::app::{App, llama_source};
 use crate::backend::{Backend, OpenError, Source};
-use crate::client::{Client, ClientError, EngineState, Status};
+use crate::client::{Access, Client, ClientError, EngineState, Status};
 use crate::config::{Config, ModeName, Settings};
+use crate::edge::{self, Guard};
 use crate::eval::record::{Decider, Setup};
 use crate::models::Bundle;
 use crate::verdict::{Label, Mode};
@@ -106,13 +107,16 @@ impl Judge {
             Some(_) => None,
             None => Some(start(args, matches).await?),
         };
-        let (addr, control) = match (&args.addr, &own) {
-            (Some(addr), _) => (addr.clone(), args.control_addr.clone()),
-            (None, Some((app, _))) => (app.judge_addr.to_string(), app.control_addr.to_string()),
-            (None, None) => (String::new(), String::new()),
+        let (addr, control, access) = match (&args.addr, &own) {
+            (Some(addr), _) => (addr.clone(), args.control_addr.clone(), args.access.read()?),
+            (None, Some((app, _))) => {
+                let (addr, control) = (app.judge_addr.to_string(), app.control_addr.to_string());
+                (addr, control, Access::default())
+            }
+            (None, None) => (String::new(), String::new(), Access::default()),
         };
-        let client = Client::connect(&addr).await?;
-        let status = settled(Client::connect(&control).await?).await?;
+        let client = Client::connect_with(&addr, &access).await?;
+        let status = settled(Client::connect_with(&control, &access).await?).await?;
         let setup = setup(args, &status)?;
         Ok(Self {
             client,
@@ -187,6 +191,11 @@ async fn start(args: &EvalArgs, matches: Option<&ArgMatches>) -> anyhow::Result<
         metrics_listen: None,
         otlp_endpoint: None,
         state_dir: folder.path().to_owned(),
+        // Nobody else is to reach it, and we show no token.
+        edge: edge::Config {
+            guard: Guard::default(),
+            ..config.edge
+        },
         ..config
     };
     let bundle =

@@ -1,0 +1,131 @@
+//! What stands between the network and the services: TLS, tokens, limits.
+//!
+//! A connection is accepted, proves itself by TLS where that is asked for, speaks HTTP/2,
+//! and each of its calls shows a token where that is asked for. All of it has a limit in
+//! time and number, so that nobody can hold more than a bounded part of the daemon.
+
+mod accept;
+mod activity;
+mod connection;
+mod error;
+mod gate;
+mod quiet;
+mod reload;
+mod tls;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use self::accept::Listener;
+pub use self::error::EdgeError;
+use self::gate::Gate;
+pub use self::tls::TlsFiles;
+use crate::tokens::Current;
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub guard: Guard,
+    pub limits: Limits,
+}
+
+/// What keeps strangers out.
+#[derive(Clone, Debug, Default)]
+pub struct Guard {
+    /// None means plaintext.
+    pub tls: Option<TlsFiles>,
+    /// The file of tokens; none means that no call needs one.
+    pub tokens: Option<PathBuf>,
+}
+
+impl Guard {
+    /// Nobody reads along, and nobody unknown asks.
+    pub fn keeps_strangers_out(&self) -> bool {
+        match &self.tls {
+            Some(tls) => self.tokens.is_some() || tls.client_ca.is_some(),
+            None => false,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections of one listener; one more is closed at once.
+    pub connections: usize,
+    /// Calls under way on one listener, health checks aside; one more is refused.
+    pub calls: usize,
+    /// Streams of one connection.
+    pub streams: u32,
+    /// TLS and the first bytes of HTTP/2 must be there by then.
+    pub handshake: Duration,
+    /// A unary call's answer, its message's arrival included.
+    pub call: Duration,
+    /// A connection without a call is closed after this.
+    pub idle: Duration,
+    /// Pings are this far apart, and an answer may take as long.
+    pub keepalive: Duration,
+}
+
+/// The edge of one daemon; its listeners share certificates and tokens.
+#[derive(Debug)]
+pub struct Edge {
+    limits: Limits,
+    tls: watch::Receiver<Option<Arc<ServerConfig>>>,
+    tokens: Current,
+}
+
+impl Edge {
+    /// Reads certificates and tokens, and goes on reading them when they change, as long
+    /// as the edge or one of its listeners lives.
+    ///
+    /// # Errors
+    /// A file that cannot be read or used.
+    pub fn open(config: &Config) -> Result<Self, EdgeError> {
+        let tls = match &config.guard.tls {
+            Some(files) => reload::watched(files.clone())?,
+            None => watch::channel(None).1,
+        };
+        let tokens = match &config.guard.tokens {
+            Some(path) => reload::watched(path.clone())?,
+            None => watch::channel(None).1,
+        };
+        if let (Some(path), Some(read)) = (&config.guard.tokens, &*tokens.borrow())
+            && read.is_empty()
+        {
+            tracing::warn!(file = %path.display(), "no token is known: nobody is let in");
+        }
+        Ok(Self {
+            limits: config.limits,
+            tls,
+            tokens,
+        })
+    }
+
+    /// Serves until `stop`, then until the last call is answered. Aborted, it cuts all
+    /// connections.
+    pub fn serve(
+        &self,
+        listener: TcpListener,
+        routes: Routes,
+        stop: CancellationToken,
+    ) -> JoinHandle<()> {
+        let server = Listener {
+            limits: self.limits,
+            tls: self.tls.clone(),
+            gate: Gate {
+                tokens: self.tokens.clone(),
+                calls: Arc::new(Semaphore::new(self.limits.calls)),
+                routes: routes.prepare(),
+                patience: self.limits.call,
+            },
+        };
+        tokio::spawn(server.serve(listener, stop))
+    }
+}

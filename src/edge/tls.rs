@@ -1,0 +1,92 @@
+//! Certificates to a TLS server: TLS 1.3 alone, HTTP/2 alone.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig, version};
+
+use super::EdgeError;
+use super::reload::Source;
+
+/// PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The daemon's certificate, and those between it and its authority.
+    pub cert: PathBuf,
+    pub key: PathBuf,
+    /// Authorities of client certificates; with them every caller must show one.
+    pub client_ca: Option<PathBuf>,
+}
+
+impl Source for TlsFiles {
+    type Value = ServerConfig;
+
+    fn paths(&self) -> Vec<&Path> {
+        let paths = [Some(&self.cert), Some(&self.key), self.client_ca.as_ref()];
+        paths.into_iter().flatten().map(PathBuf::as_path).collect()
+    }
+
+    fn parse(&self, contents: &[Vec<u8>]) -> Result<ServerConfig, EdgeError> {
+        let content = |index: usize| contents.get(index).map_or(&[][..], Vec::as_slice);
+        let chain = certificates(&self.cert, content(0))?;
+        let key = PrivateKeyDer::from_pem_slice(content(1)).map_err(|_| EdgeError::NoKey {
+            path: self.key.clone(),
+        })?;
+        let provider = Arc::new(ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[&version::TLS13])
+            .map_err(EdgeError::Tls)?;
+        let builder = match &self.client_ca {
+            None => builder.with_no_client_auth(),
+            Some(path) => {
+                let verifier = client_verifier(path, content(2), provider)?;
+                builder.with_client_cert_verifier(verifier)
+            }
+        };
+        let mut config =
+            builder
+                .with_single_cert(chain, key)
+                .map_err(|source| EdgeError::Pair {
+                    cert: self.cert.clone(),
+                    key: self.key.clone(),
+                    source,
+                })?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(config)
+    }
+}
+
+fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, EdgeError> {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    match certificates {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(EdgeError::NoCertificate {
+            path: path.to_owned(),
+        }),
+    }
+}
+
+fn client_verifier(
+    path: &Path,
+    pem: &[u8],
+    provider: Arc<tokio_rustls::rustls::crypto::CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, EdgeError> {
+    let unusable = |source: Box<dyn std::error::Error + Send + Sync>| EdgeError::ClientCa {
+        path: path.to_owned(),
+        source,
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path, pem)? {
+        roots
+            .add(certificate)
+            .map_err(|error| unusable(error.into()))?;
+    }
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .map_err(|error| unusable(error.into()))
+}
