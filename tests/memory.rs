@@ -21,6 +21,10 @@ use support::tiny_daemon::{TinyBundle, TinyDaemon};
 
 const CALLERS: u64 = 8;
 
+/// One percent of what a daemon with the default model holds, in KiB: caches of the
+/// log, the windows of the kill switch and recent request ids fill up to their bounds.
+const ALLOWANCE: u64 = 16 << 10;
+
 /// Of this process, in KiB: what it has allocated, without the pages of files.
 fn resident() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
@@ -53,11 +57,10 @@ async fn ask(daemon: &TinyDaemon, from: u64, count: u64) {
     daemon.idle().await;
 }
 
-/// In percent, between a tenth of the requests and all of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn memory_after_all_requests_is_that_after_a_tenth_of_them() {
-    let asked = std::env::var("JUDGED_MEMORY_REQUESTS").ok();
-    let requests: u64 = asked.as_ref().map_or(2_000, |count| count.parse().unwrap());
+async fn memory_after_all_requests_is_about_that_after_a_tenth_of_them() {
+    let asked = std::env::var("JUDGED_MEMORY_REQUESTS");
+    let requests: u64 = asked.map_or(1_000, |count| count.parse().unwrap());
     // What is kept of prompts must be full after the first tenth.
     let daemon = TinyBundle::new().with(|config| config.engine.prefix_cells = 4_096);
     let daemon = daemon.serve().await;
@@ -72,12 +75,8 @@ async fn memory_after_all_requests_is_that_after_a_tenth_of_them() {
             (part + 1) * tenth
         );
     }
-    let growth = (held[9] as f64 / held[0] as f64 - 1.0) * 100.0;
-    println!("from the first tenth to all: {growth:+.1} %");
-    // A short run still warms up allocators and pages of the log.
-    assert!(
-        growth < if asked.is_some() { 1.0 } else { 10.0 },
-        "{growth} %"
-    );
+    let growth = held[9].saturating_sub(held[0]);
+    println!("from the first tenth to all: {growth} KiB more");
+    assert!(growth < ALLOWANCE, "{growth} KiB");
     daemon.app.shut_down().await;
 }
