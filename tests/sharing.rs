@@ -2,6 +2,8 @@
 //! beginning of a prompt, the very same question is answered once for all who ask
 //! it, and callers take turns.
 
+#![expect(clippy::unwrap_used, reason = "a test that goes wrong should stop")]
+
 #[path = "support/daemon.rs"]
 mod daemon;
 

@@ -211,7 +211,7 @@ impl Backend for Scripted {
     /// The cells of a token are its number.
     fn save(&mut self, sequence: SequenceId, range: Range<usize>) -> Result<Cells, DecodeError> {
         let held = self.sequences.get(&sequence).map_or(&[][..], Vec::as_slice);
-        let tokens = held.get(range.clone()).ok_or_else(|| DecodeError::Length {
+        let tokens = held.get(range.clone()).ok_or(DecodeError::Length {
             sequence: sequence.0,
             tokens: held.len(),
             expected: range.end,
