@@ -9,6 +9,7 @@ mod eval;
 mod judge;
 mod kill_switch;
 mod mode;
+mod own_daemon;
 mod print;
 mod pull;
 mod record;
