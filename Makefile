@@ -4,7 +4,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 PREFIX ?= /usr/local
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint docs bench train dist sbom install clean test-observability drill-kill drill-disk drill-switch drill-memory
+.PHONY: help run build test lint docs bench bench-against train dist sbom install clean test-observability drill-kill drill-disk drill-switch drill-memory
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 26
@@ -32,6 +32,9 @@ docs: build ## Write docs/cli.md anew
 bench: build ## Measure the model's speed beside llama.cpp's own benchmark, and the rules and the log (ROUNDS=3 LLAMA_BENCH=…)
 	@scripts/bench
 	cargo bench --bench decisions -- $(ROUNDS)
+
+bench-against: build ## Measure the daemon beside llama-server on the same prompts (REQUESTS=40 ROUNDS=3 DATA=…)
+	@scripts/bench-against
 
 drill-kill: ## Kill the daemon and the log's writer under load, again and again (CYCLES=2000)
 	JUDGED_KILL_CYCLES=$(or $(CYCLES),2000) cargo test --release --test daemon_crash --test decision_log_crash -- --nocapture

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. Data goes to stdout, the rest to stderr.
 
 mod access;
+mod bench;
 mod completions;
 mod control;
 mod convert_adapter;
@@ -10,6 +11,7 @@ mod eval;
 mod judge;
 mod kill_switch;
 mod mode;
+mod own_daemon;
 mod print;
 mod pull;
 mod record;
@@ -51,7 +53,7 @@ pub struct Cli {
     log_format: LogFormat,
 
     /// What is logged: a level, or a filter such as `judged=debug,llama-cpp-2=info`. `judged eval`
-    /// logs warnings only, unless asked.
+    /// and `judged bench` log warnings only, unless asked.
     #[arg(
         long,
         global = true,
@@ -73,6 +75,7 @@ enum Command {
     Serve(Box<serve::ServeArgs>),
     Judge(judge::JudgeArgs),
     Eval(Box<eval::EvalArgs>),
+    Bench(Box<bench::BenchArgs>),
     Pull(pull::PullArgs),
     ConvertAdapter(convert_adapter::ConvertAdapterArgs),
     Doctor(doctor::DoctorArgs),
@@ -113,6 +116,7 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => serve::run(&args, matches.subcommand_matches("serve")),
         Command::Judge(args) => judge::run(&args),
         Command::Eval(args) => eval::run(&args, matches.subcommand_matches("eval")),
+        Command::Bench(args) => bench::run(&args, matches.subcommand_matches("bench")),
         Command::Pull(args) => pull::run(args),
         Command::ConvertAdapter(args) => convert_adapter::run(args),
         Command::Doctor(args) => doctor::run(&args),
@@ -144,6 +148,7 @@ fn filter(cli: &Cli, matches: &ArgMatches) -> String {
     let unasked = matches.value_source("log") == Some(ValueSource::DefaultValue);
     match &cli.command {
         Command::Eval(args) if unasked => args.log_filter().to_owned(),
+        Command::Bench(_) if unasked => "warn".to_owned(),
         _ => cli.log.clone(),
     }
 }

@@ -5,6 +5,7 @@ mod decision;
 mod error;
 mod record;
 mod status;
+mod stream;
 mod switch;
 
 use std::time::Duration;

@@ -1,6 +1,8 @@
-//! Labelled cases from JSONL files, in the two formats that are recognised line by line.
+//! Labelled cases from JSONL files, in the two formats that are recognised line by line, and drafts
+//! without a label.
 
 pub mod case;
+pub mod draft;
 mod pair;
 mod plain;
 #[cfg(test)]
@@ -50,33 +52,38 @@ impl fmt::Display for Place {
 pub fn read(paths: &[PathBuf]) -> Result<Vec<Case>, DatasetError> {
     let mut cases = Vec::new();
     let mut seen: HashMap<String, Place> = HashMap::new();
+    for (place, text) in lines(paths)? {
+        let found = parse(&text).map_err(|problem| DatasetError::Line {
+            place: place.clone(),
+            problem,
+        })?;
+        for case in found {
+            if let Some(first) = seen.insert(case.id.clone(), place.clone()) {
+                let id = case.id;
+                return Err(DatasetError::Twice { place, id, first });
+            }
+            cases.push(case);
+        }
+    }
+    Ok(cases)
+}
+
+/// The lines that say something, each with its place.
+fn lines(paths: &[PathBuf]) -> Result<Vec<(Place, String)>, DatasetError> {
+    let mut lines = Vec::new();
     for path in files(paths)? {
         let text = fs::read_to_string(&path).map_err(|source| DatasetError::Read {
             path: path.clone(),
             source,
         })?;
         for (line, text) in (1..).zip(text.lines()) {
-            if text.trim().is_empty() {
-                continue;
-            }
-            let place = Place {
-                path: path.clone(),
-                line,
-            };
-            let found = parse(text).map_err(|problem| DatasetError::Line {
-                place: place.clone(),
-                problem,
-            })?;
-            for case in found {
-                if let Some(first) = seen.insert(case.id.clone(), place.clone()) {
-                    let id = case.id;
-                    return Err(DatasetError::Twice { place, id, first });
-                }
-                cases.push(case);
+            if !text.trim().is_empty() {
+                let path = path.clone();
+                lines.push((Place { path, line }, text.to_owned()));
             }
         }
     }
-    Ok(cases)
+    Ok(lines)
 }
 
 /// The cases of one line: none, one, or the two of a pair.

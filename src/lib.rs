@@ -64,6 +64,8 @@ pub mod app;
 
 pub mod eval;
 
+pub mod bench;
+
 pub mod exit_code;
 
 pub mod cli;

@@ -24,7 +24,7 @@ use llama_cpp_2::token::data_array::LlamaTokenDataArray;
 use support::hostile::{Chance, context, text};
 use support::tiny_daemon::TinyBundle;
 
-const GRAMMAR: &str = include_str!("data/rationale.gbnf");
+const GRAMMAR: &str = include_str!("../src/bench/llama_server/answer.gbnf");
 const ANSWERS: u64 = 400;
 
 /// llama.cpp's grammar over the tiny model's vocabulary.

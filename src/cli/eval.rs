@@ -11,11 +11,12 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::{ArgMatches, Args, ValueEnum};
 
-use self::judge::{EngineArgs, Judge};
+use self::judge::Judge;
 use self::kept::Kept;
 use self::meter::Meter;
 use self::select::Filter;
 use super::access::AccessArgs;
+use super::own_daemon::{EngineArgs, Refusal};
 use super::print;
 use crate::client::ClientError;
 use crate::dataset;
@@ -203,7 +204,8 @@ pub fn run(args: &EvalArgs, matches: Option<&ArgMatches>) -> anyhow::Result<Exit
 
 fn plan(args: &EvalArgs, matches: Option<&ArgMatches>) -> anyhow::Result<Plan> {
     if args.addr.is_some() {
-        args.engine.refuse_flags(matches)?;
+        args.engine
+            .refuse_flags(matches, &[], "--addr names one that runs")?;
     }
     let export = args.replay.as_deref().map(recorded::read).transpose()?;
     let mut cases = match &export {
@@ -372,9 +374,9 @@ fn code_of(error: &anyhow::Error) -> ExitCode {
     if let Some(error) = error.downcast_ref::<ClientError>() {
         return ExitCode::from(error);
     }
-    match error.downcast_ref::<judge::Refusal>() {
-        Some(judge::Refusal::Degraded(_)) => ExitCode::Degraded,
-        Some(judge::Refusal::Usage(_)) => ExitCode::Usage,
+    match error.downcast_ref::<Refusal>() {
+        Some(Refusal::Degraded(_)) => ExitCode::Degraded,
+        Some(Refusal::Usage(_)) => ExitCode::Usage,
         None => ExitCode::Failed,
     }
 }

@@ -63,7 +63,7 @@ pub(super) fn revision(revision: proto::ModelRevision) -> ModelRevision {
     }
 }
 
-fn usage(usage: proto::Usage) -> Usage {
+pub(super) fn usage(usage: proto::Usage) -> Usage {
     Usage {
         prompt_tokens: usage.prompt_tokens,
         cached_tokens: usage.cached_tokens,
@@ -71,7 +71,7 @@ fn usage(usage: proto::Usage) -> Usage {
     }
 }
 
-fn timings(timings: proto::Timings) -> Timings {
+pub(super) fn timings(timings: proto::Timings) -> Timings {
     Timings {
         queue: duration(timings.queue),
         prefill: duration(timings.prefill),

@@ -29,6 +29,23 @@ pub fn render(report: &Report) -> String {
         report.run.selected,
         decider(&report.setup)
     );
+    let body = html! {
+        (setup(&report.setup))
+        (warnings(&report.run))
+        (summary(&report.overall))
+        (measures(report))
+        (confusion(&report.confusion))
+        @if let Some(calibration) = &report.calibration { (reliability(calibration)) }
+        (latency(&report.seconds))
+        (further(report))
+        @if let Some(comparison) = &report.baseline { (baseline(comparison)) }
+        (cases::table(&report.wrong))
+    };
+    page("judged eval", &title, &body)
+}
+
+/// A page that needs nothing else.
+pub fn page(command: &str, title: &str, body: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -36,21 +53,12 @@ pub fn render(report: &Report) -> String {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta http-equiv="Content-Security-Policy" content=(POLICY);
-                title { "judged eval: " (title) }
+                title { (command) ": " (title) }
                 style { (PreEscaped(STYLE)) }
             }
             body {
                 h1 { (title) }
-                (setup(&report.setup))
-                (warnings(&report.run))
-                (summary(&report.overall))
-                (measures(report))
-                (confusion(&report.confusion))
-                @if let Some(calibration) = &report.calibration { (reliability(calibration)) }
-                (latency(&report.seconds))
-                (further(report))
-                @if let Some(comparison) = &report.baseline { (baseline(comparison)) }
-                (cases::table(&report.wrong))
+                (body)
             }
         }
     };

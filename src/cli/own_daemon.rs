@@ -1,0 +1,226 @@
+//! A daemon in this process, for commands that measure one.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use clap::{ArgMatches, Args, parser::ValueSource};
+use tempfile::TempDir;
+
+use super::print;
+use crate::app::{App, llama_source};
+use crate::backend::{Backend, OpenError, Source};
+use crate::client::{Client, ClientError, EngineState, Status};
+use crate::config::{Config, ModeName, Settings};
+use crate::edge::{self, Guard};
+use crate::eval::record::Decider;
+use crate::models::Bundle;
+use crate::verdict::Mode;
+
+/// Its settings, where they are not those of `judged serve`.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "The daemon that is started here")]
+pub struct EngineArgs {
+    /// The model bundle: a name, or the path of a manifest.
+    #[arg(long, value_name = "NAME", env = "JUDGED_BUNDLE")]
+    pub(super) bundle: Option<String>,
+
+    /// The store of model files, which `judged pull` fills.
+    #[arg(long, value_name = "DIR", env = "JUDGED_MODEL_DIR")]
+    model_dir: Option<PathBuf>,
+
+    /// As in `judged serve`; rules-only with --decider rules.
+    #[arg(long, value_name = "MODE", value_enum, env = "JUDGED_MODE")]
+    mode: Option<ModeName>,
+
+    /// As in `judged serve`; none with --decider model.
+    #[arg(long, value_name = "1,2,3", env = "JUDGED_HARD_RULES")]
+    hard_rules: Option<String>,
+
+    /// As in `judged serve`.
+    #[arg(long, value_name = "FLAG,…", env = "JUDGED_DISQUALIFIERS")]
+    disqualifiers: Option<String>,
+
+    /// As in `judged serve`.
+    #[arg(long, value_name = "NAME,…", env = "JUDGED_PLACEHOLDER_PEERS")]
+    placeholder_peers: Option<String>,
+
+    /// Threads of the model; 0 means as many as may run here.
+    #[arg(long, value_name = "N", env = "JUDGED_THREADS")]
+    threads: Option<u32>,
+
+    /// Requests that the model works on at the same time.
+    #[arg(long, value_name = "N", env = "JUDGED_SLOTS")]
+    slots: Option<u32>,
+
+    /// Prompt tokens evaluated in one step.
+    #[arg(long, value_name = "TOKENS", env = "JUDGED_PREFILL_CHUNK")]
+    prefill_chunk: Option<u32>,
+
+    /// A TOML file of settings, as `judged serve` reads it.
+    #[arg(long, value_name = "FILE", env = "JUDGED_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+const FLAGS: [(&str, &str); 10] = [
+    ("bundle", "--bundle"),
+    ("model_dir", "--model-dir"),
+    ("mode", "--mode"),
+    ("hard_rules", "--hard-rules"),
+    ("disqualifiers", "--disqualifiers"),
+    ("placeholder_peers", "--placeholder-peers"),
+    ("threads", "--threads"),
+    ("slots", "--slots"),
+    ("prefill_chunk", "--prefill-chunk"),
+    ("config", "--config"),
+];
+
+/// Why a daemon is not measured.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    #[error("the daemon is degraded, and its rules would be measured: {0}")]
+    Degraded(String),
+    #[error("{0}")]
+    Usage(String),
+}
+
+/// It runs until [`OwnDaemon::end`].
+pub struct OwnDaemon {
+    app: App,
+    /// Of its state.
+    _folder: TempDir,
+}
+
+/// How long a model may take to load.
+const LOADING: Duration = Duration::from_secs(600);
+
+impl EngineArgs {
+    /// They are of no use to a daemon that runs already; `why` says which it is.
+    pub fn refuse_flags(
+        &self,
+        matches: Option<&ArgMatches>,
+        but: &[&str],
+        why: &str,
+    ) -> Result<(), Refusal> {
+        let given = |name: &str| {
+            let source = matches.and_then(|matches| matches.value_source(name));
+            source == Some(ValueSource::CommandLine)
+        };
+        let mut flags = FLAGS.into_iter().filter(|(name, _)| !but.contains(name));
+        match flags.find(|(name, _)| given(name)) {
+            None => Ok(()),
+            Some((_, flag)) => Err(Refusal::Usage(format!(
+                "`{flag}` is for a daemon that is started here, and {why}"
+            ))),
+        }
+    }
+
+    fn settings(&self, decider: Decider) -> Settings {
+        let hard_rules = match decider {
+            Decider::Model => Some("none".to_owned()),
+            Decider::Daemon | Decider::Rules => self.hard_rules.clone(),
+        };
+        let mode = match decider {
+            Decider::Rules => Some(ModeName::RulesOnly),
+            Decider::Daemon | Decider::Model => self.mode,
+        };
+        Settings {
+            bundle: self.bundle.clone(),
+            model_dir: self.model_dir.clone(),
+            mode,
+            hard_rules,
+            disqualifiers: self.disqualifiers.clone(),
+            placeholder_peers: self.placeholder_peers.clone(),
+            threads: self.threads,
+            slots: self.slots,
+            prefill_chunk: self.prefill_chunk,
+            ..Settings::default()
+        }
+    }
+
+    /// Starts it, on free ports, with a state that ends with it. With the rules as deciders it loads no
+    /// model.
+    pub async fn start(
+        &self,
+        decider: Decider,
+        matches: Option<&ArgMatches>,
+    ) -> anyhow::Result<OwnDaemon> {
+        let folder = tempfile::tempdir().context("cannot make a folder for the daemon's state")?;
+        let usage = |error: &dyn std::fmt::Display| Refusal::Usage(error.to_string());
+        let file = self.config.as_deref();
+        let mut settings = self.settings(decider).resolve(matches, file);
+        let config = settings
+            .as_mut()
+            .map_err(|error| usage(error))
+            .and_then(|resolved| Config::new(resolved).map_err(|error| usage(&error)))?;
+        let loopback = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        let config = Config {
+            listen: loopback,
+            control_listen: loopback,
+            // Whoever watches the daemon of the same settings file does not mean this one.
+            metrics_listen: None,
+            otlp_endpoint: None,
+            state_dir: folder.path().to_owned(),
+            // Nobody else is to reach it, and we show no token.
+            edge: edge::Config {
+                guard: Guard::default(),
+                ..config.edge
+            },
+            ..config
+        };
+        let bundle =
+            Bundle::find(&config.bundle, &Bundle::default_dirs()).map_err(|error| usage(&error))?;
+        let app = match decider {
+            Decider::Rules => App::start(&config, bundle, NoModel).await?,
+            Decider::Daemon | Decider::Model => {
+                let source = llama_source(&config, &bundle);
+                App::start(&config, bundle, source).await?
+            }
+        };
+        Ok(OwnDaemon {
+            app,
+            _folder: folder,
+        })
+    }
+}
+
+impl OwnDaemon {
+    /// Of JudgeService, and of ControlService.
+    pub fn addresses(&self) -> (String, String) {
+        let app = &self.app;
+        (app.judge_addr.to_string(), app.control_addr.to_string())
+    }
+
+    pub async fn end(self) {
+        self.app.shut_down().await;
+    }
+}
+
+/// The rules need none, and one that lies there would take its time and memory.
+struct NoModel;
+
+impl Source for NoModel {
+    fn open(&mut self, _: &mut dyn FnMut(&mut dyn Backend)) -> Result<(), OpenError> {
+        Err(OpenError::Missing(
+            "the rules alone are measured".to_owned(),
+        ))
+    }
+}
+
+/// The status once the model is loaded, or cannot be.
+pub async fn settled(mut control: Client) -> Result<Status, ClientError> {
+    let end = Instant::now() + LOADING;
+    let mut told = false;
+    loop {
+        let status = control.status().await?;
+        let loading = status.engine_state == EngineState::Loading && status.mode != Mode::RulesOnly;
+        if !loading || Instant::now() >= end {
+            return Ok(status);
+        }
+        if !told {
+            print::say!("waiting until the model is loaded");
+            told = true;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
