@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::drive::Target;
 use super::sample::{Answer, Failure};
 use super::workload::Request;
-use crate::client::{Client, ClientError, Question};
+use crate::client::{Access, Client, ClientError, Question};
 use crate::verdict::{DecidedBy, RationaleMode};
 
 /// A daemon, over some connections in turn.
@@ -26,13 +26,14 @@ impl DaemonTarget {
     /// With `connections` above 0.
     pub async fn connect(
         addr: &str,
+        access: &Access,
         connections: usize,
         rationale: RationaleMode,
         deadline: Duration,
     ) -> Result<Self, ClientError> {
         let mut clients = Vec::with_capacity(connections);
         for _ in 0..connections {
-            clients.push(Client::connect(addr).await?);
+            clients.push(Client::connect_with(addr, access).await?);
         }
         Ok(Self {
             connections: clients.into(),

@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use clap::{ArgMatches, Args, ValueEnum};
 
 use self::plan::{Plan, positive, share};
+use super::access::AccessArgs;
 use super::own_daemon::{EngineArgs, OwnDaemon, Refusal, settled};
 use super::print;
 use crate::bench::compare::{Comparison, Round};
@@ -17,7 +18,7 @@ use crate::bench::llama_server::{LlamaServer, ServerError, ServerInfo};
 use crate::bench::report::{Report, Run, Setup, TargetName};
 use crate::bench::workload::Request;
 use crate::bench::{html, text};
-use crate::client::{Client, ClientError, Status};
+use crate::client::{Access, Client, ClientError, Status};
 use crate::eval::record::Decider;
 use crate::exit_code::ExitCode;
 use crate::models::Bundle;
@@ -126,6 +127,9 @@ pub struct BenchArgs {
     )]
     control_addr: String,
 
+    #[command(flatten)]
+    access: AccessArgs,
+
     /// Connections that requests go over in turn.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     connections: u16,
@@ -199,14 +203,15 @@ async fn measure(
     plan: Plan,
 ) -> anyhow::Result<ExitCode> {
     if !args.in_process {
-        return measure_at(args, plan, &args.addr, &args.control_addr).await;
+        let access = args.access.read()?;
+        return measure_at(args, plan, &args.addr, &args.control_addr, &access).await;
     }
     let own = match own(args, matches).await {
         Ok(own) => own,
         Err(error) => return failed(error),
     };
     let (addr, control) = own.addresses();
-    let outcome = measure_at(args, plan, &addr, &control).await;
+    let outcome = measure_at(args, plan, &addr, &control, &Access::default()).await;
     own.end().await;
     outcome
 }
@@ -230,12 +235,13 @@ async fn measure_at(
     plan: Plan,
     addr: &str,
     control_addr: &str,
+    access: &Access,
 ) -> anyhow::Result<ExitCode> {
     let rationale = args.rationale.into();
     let connections = usize::from(args.connections);
-    let daemon = DaemonTarget::connect(addr, connections, rationale, plan.deadline).await?;
+    let daemon = DaemonTarget::connect(addr, access, connections, rationale, plan.deadline).await?;
     let mut bench = Bench {
-        control: Counters::connect(control_addr).await,
+        control: Counters::connect(control_addr, access).await,
         raw: Raw {
             prefill: args.raw_prefill,
             decode: args.raw_decode,
@@ -469,8 +475,8 @@ impl Bench {
 struct Counters(Result<Client, ClientError>);
 
 impl Counters {
-    async fn connect(addr: &str) -> Self {
-        Self(Client::connect(addr).await)
+    async fn connect(addr: &str, access: &Access) -> Self {
+        Self(Client::connect_with(addr, access).await)
     }
 
     async fn read(&mut self) -> Result<Status, String> {
