@@ -336,6 +336,37 @@ async fn what_was_kept_of_earlier_prompts_changes_no_score_by_a_bit() {
     bare.app.shut_down().await;
 }
 
+/// Sentences too, whatever was asked before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn judged_exactly_a_decision_comes_again_to_the_last_bit() {
+    let exactly = |config: &mut judged::config::Config| {
+        config.engine.slots = 1;
+        config.engine.speculate = false;
+    };
+    let questions: Vec<Question> = (0..12)
+        .map(|number| plain(support::hostile::text(&mut Chance(number), 6) + "a"))
+        .collect();
+    let mut told = Vec::new();
+    for order in [questions.clone(), questions.iter().rev().cloned().collect()] {
+        let daemon = TinyBundle::new().with(exactly).serve().await;
+        let calls = order.into_iter().map(|question| {
+            let client = daemon.client.clone();
+            tokio::spawn(async move {
+                let decision = ask(&client, &question).await;
+                (question.draft, decision.scores, decision.rationale)
+            })
+        });
+        let mut answers = Vec::new();
+        for call in calls.collect::<Vec<_>>() {
+            answers.push(call.await.unwrap());
+        }
+        answers.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+        told.push(answers);
+        daemon.app.shut_down().await;
+    }
+    assert_eq!(told[0], told[1]);
+}
+
 async fn ask(client: &Client, question: &Question) -> Decision {
     client.clone().judge(question.clone()).await.unwrap()
 }

@@ -57,12 +57,17 @@ pub struct EngineArgs {
     #[arg(long, value_name = "TOKENS", env = "JUDGED_PREFILL_CHUNK")]
     prefill_chunk: Option<u32>,
 
+    /// One request at a time and no guesses, so that a decision, its rationale included, comes
+    /// again to the last bit.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", env = "JUDGED_EXACT")]
+    exact: Option<bool>,
+
     /// A TOML file of settings, as `judged serve` reads it.
     #[arg(long, value_name = "FILE", env = "JUDGED_CONFIG")]
     config: Option<PathBuf>,
 }
 
-const FLAGS: [(&str, &str); 10] = [
+const FLAGS: [(&str, &str); 11] = [
     ("bundle", "--bundle"),
     ("model_dir", "--model-dir"),
     ("mode", "--mode"),
@@ -72,6 +77,7 @@ const FLAGS: [(&str, &str); 10] = [
     ("threads", "--threads"),
     ("slots", "--slots"),
     ("prefill_chunk", "--prefill-chunk"),
+    ("exact", "--exact"),
     ("config", "--config"),
 ];
 
@@ -134,6 +140,7 @@ impl EngineArgs {
             threads: self.threads,
             slots: self.slots,
             prefill_chunk: self.prefill_chunk,
+            exact: self.exact,
             ..Settings::default()
         }
     }

@@ -29,6 +29,10 @@ pub struct Peer {
 }
 
 impl Peer {
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
     /// For a log: what the caller has shown, be it an address alone.
     pub fn name(&self) -> String {
         match &self.certificate {

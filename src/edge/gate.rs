@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 use tonic::body::Body;
 use tonic::service::Routes;
+use tonic::transport::server::TcpConnectInfo;
 use tower_service::Service;
 use tracing::Instrument as _;
 
@@ -67,6 +68,10 @@ impl Gate {
                 tracing::debug!(parent: &span, call = path, "called");
             }
         }
+        request.extensions_mut().insert(TcpConnectInfo {
+            local_addr: None,
+            remote_addr: Some(peer.addr()),
+        });
         if let Some((_, pass)) = pass {
             request.extensions_mut().insert(pass);
         }

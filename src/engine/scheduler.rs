@@ -18,7 +18,7 @@ use std::time::Duration;
 /// A job, as its owner names it.
 pub type JobId = u64;
 
-/// Who sent a job: a connection.
+/// Who sent a job, as its owner tells callers apart.
 pub type Caller = u64;
 
 /// Time since the engine's start.

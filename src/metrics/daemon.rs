@@ -166,6 +166,28 @@ fn work(sheet: &mut Sheet<'_>, judge: &Judge) -> fmt::Result {
         read.decode_steps,
     )?;
     sheet.counters(
+        "judged_engine_guessed_tokens",
+        "Tokens of rationales that were guessed and read ahead, by whether they held.",
+        "held",
+        [
+            ("true", read.held_tokens as f64),
+            (
+                "false",
+                (read.guessed_tokens - read.held_tokens.min(read.guessed_tokens)) as f64,
+            ),
+        ],
+    )?;
+    sheet.counter(
+        "judged_engine_joined_jobs",
+        "Jobs that were answered with another one of the same content.",
+        read.joined,
+    )?;
+    sheet.gauge(
+        "judged_engine_kept_tokens",
+        "Prompt tokens whose KV cells are kept, beside those that all prompts share.",
+        read.prefix_cells as f64,
+    )?;
+    sheet.counters(
         "judged_engine_busy_seconds",
         "Time in decode calls, by what they did.",
         "phase",

@@ -36,12 +36,16 @@ pub fn note_arrival(mut call: Request<()>) -> Result<Request<()>, Status> {
     Ok(call)
 }
 
-/// A caller is a connection: all that it sends takes turns with what others send.
+/// A caller is whom its token names, else a connection: all that it sends takes turns with
+/// what others send.
 fn envelope<T>(request: &Request<T>) -> Envelope {
     let noted = request.extensions().get::<Arrived>();
     let arrived = noted.map_or_else(Instant::now, |Arrived(at)| *at);
     let mut caller = DefaultHasher::new();
-    request.remote_addr().hash(&mut caller);
+    match request.extensions().get::<Pass>().map(Pass::check) {
+        Some(Ok(name)) => name.hash(&mut caller),
+        _ => request.remote_addr().hash(&mut caller),
+    }
     Envelope {
         arrived,
         deadline: convert::deadline(request.metadata(), arrived),
