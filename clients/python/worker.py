@@ -10,6 +10,7 @@ that the daemon knows gets the same decision, and may be twice in the files.
 import argparse
 import asyncio
 import json
+import os
 import sys
 from dataclasses import asdict, replace
 
@@ -46,24 +47,29 @@ class Worker:
         return self.failures
 
     async def read(self, lines):
-        while True:
-            await self.room.acquire()
-            line = await asyncio.to_thread(lines.readline)
-            if not line:
-                break
-            try:
-                row = json.loads(line)
-                draft = Draft(row["context"], row["draft"], row.get("channel"), request_id=row["id"])
-                draft.to_wire()
-                if draft.request_id in self.open:
-                    raise ValueError(f"the id `{draft.request_id}` is in flight already")
-            except (KeyError, TypeError, ValueError) as error:
-                self.fail({"line": line.strip(), "error": f"{type(error).__name__}: {error}"})
-                continue
-            self.open[draft.request_id] = draft
-            self.todo.put_nowait(draft)
-        self.all_read = True
-        self.end_when_done()
+        try:
+            while True:
+                await self.room.acquire()
+                line = await asyncio.to_thread(lines.readline)
+                if not line:
+                    return
+                self.enqueue(line)
+        finally:
+            self.all_read = True
+            self.end_when_done()
+
+    def enqueue(self, line):
+        try:
+            row = json.loads(line)
+            draft = Draft(row["context"], row["draft"], row.get("channel"), request_id=row["id"])
+            draft.to_wire()
+            if draft.request_id in self.open:
+                raise ValueError(f"the id `{draft.request_id}` is in flight already")
+        except (KeyError, TypeError, ValueError) as error:
+            self.fail({"line": line.strip(), "error": f"{type(error).__name__}: {error}"})
+            return
+        self.open[draft.request_id] = draft
+        self.todo.put_nowait(draft)
 
     async def feed(self):
         while draft := await self.todo.get():
@@ -125,12 +131,13 @@ async def main():
     options = parser.parse_args()
     async with AsyncJudge() as judge:
         worker = Worker(judge, options.verdicts, options.outbox, options.in_flight)
-        return 1 if await worker.run(sys.stdin) else 0
+        try:
+            return 1 if await worker.run(sys.stdin) else 0
+        except JudgeError as error:
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            # Without the wait for the thread that waits for a line.
+            os._exit(1)
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(asyncio.run(main()))
-    except JudgeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    sys.exit(asyncio.run(main()))

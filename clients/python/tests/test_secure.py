@@ -13,6 +13,7 @@ import pytest
 from judged_client import AsyncJudge, Denied, Judge, Unavailable
 
 EXAMPLE = Path(__file__).parents[1] / "example.py"
+WORKER = Path(__file__).parents[1] / "worker.py"
 ADDR = os.environ["JUDGED_SECURE_ADDR"]
 FILES = Path(os.environ["JUDGED_SECURE_DIR"])
 TLS = {"ca": FILES / "ca.pem", "cert": FILES / "crm.pem", "key": FILES / "crm.key"}
@@ -65,3 +66,19 @@ def test_the_example_takes_all_from_the_environment():
         timeout=60,
     )
     assert example.stdout.startswith("SUPPRESS DO_NOT_SEND"), example
+
+
+def test_the_worker_ends_where_it_is_denied(tmp_path):
+    command = [sys.executable, WORKER, "--verdicts", tmp_path / "v", "--outbox", tmp_path / "o"]
+    environment = {**os.environ, **ENVIRONMENT}
+    del environment["JUDGED_TOKEN_FILE"]
+    worker = subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    # More lines may come: it does not wait for them.
+    with worker:
+        worker.stdin.write('{"id": "1", "context": {}, "draft": "Hi"}\n')
+        worker.stdin.flush()
+        assert worker.wait(timeout=20) == 1
+        assert "TOKEN_MISSING" in worker.stderr.read()
+    assert (tmp_path / "o").read_text() == ""
