@@ -9,12 +9,13 @@
 import { appendFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { Judge, Unavailable } from 'judged-client';
 
 const IN_FLIGHT = 16;
 const CHANNELS = ['', 'EMAIL', 'SMS', 'LINKEDIN'];
 
-class Worker {
+export class Worker {
   open = new Map(); // Drafts that wait for their last word, by id.
   labels = new Map(); // Verdicts that wait for their rationale, by id.
   later = []; // Drafts to send again.
@@ -121,17 +122,20 @@ class Worker {
 
 const append = (path, row) => appendFileSync(path, `${JSON.stringify(row)}\n`);
 
-const [verdicts, outbox] = process.argv.slice(2);
-if (!outbox) {
-  console.error('usage: node worker.mjs VERDICTS OUTBOX <DRAFTS');
-  process.exit(2);
+async function main([verdicts, outbox]) {
+  if (!outbox) {
+    console.error('usage: node worker.mjs VERDICTS OUTBOX <DRAFTS');
+    process.exit(2);
+  }
+  const judge = new Judge();
+  const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+  try {
+    process.exitCode = (await new Worker(judge, verdicts, outbox, lines).run()) > 0 ? 1 : 0;
+  } catch (error) {
+    console.error(`error: ${error.message}`);
+    process.exit(1);
+  }
+  judge.close();
 }
-const judge = new Judge();
-const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
-try {
-  process.exitCode = (await new Worker(judge, verdicts, outbox, lines).run()) > 0 ? 1 : 0;
-} catch (error) {
-  console.error(`error: ${error.message}`);
-  process.exit(1);
-}
-judge.close();
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await main(process.argv.slice(2));
