@@ -124,13 +124,17 @@ def test_a_call_outlives_a_restart(tmp_path, way):
     with Daemon(tmp_path) as daemon, Judge(daemon.addr) as judge:
         first = judge.judge(OFFSHORE, "Hi", request_id="kept")
         daemon.stop()
-        threading.Timer(0.3, daemon.start).start()
-        if way == "blocking":
-            again = judge.judge(OFFSHORE, "Hi", request_id="kept")
-        else:
-            again = in_asyncio(
-                daemon.addr, lambda judge: judge.judge(OFFSHORE, "Hi", request_id="kept")
-            )
+        restart = threading.Timer(0.3, daemon.start)
+        restart.start()
+        try:
+            if way == "blocking":
+                again = judge.judge(OFFSHORE, "Hi", request_id="kept")
+            else:
+                again = in_asyncio(
+                    daemon.addr, lambda judge: judge.judge(OFFSHORE, "Hi", request_id="kept")
+                )
+        finally:
+            restart.join()
         assert again.decision_id == first.decision_id
 
 
