@@ -70,7 +70,6 @@ class Connection:
             ("grpc.service_config", json.dumps({"methodConfig": methods})),
             # Else it is a second and more until an address that failed is tried again.
             ("grpc.initial_reconnect_backoff_ms", 200),
-            ("grpc.min_reconnect_backoff_ms", 200),
             ("grpc.max_reconnect_backoff_ms", 2000),
         ]
 
