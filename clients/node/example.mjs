@@ -1,13 +1,10 @@
 // Asks a running daemon about one draft. First: npm ci
 
-import { ask, judgeClient } from './client.mjs';
+import { Judge } from 'judged-client';
 
+const judge = new Judge();
 const context = { company: 'DevCo', headcount: 200, opt_out_channels: ['email'] };
-const judge = judgeClient();
-const answer = await ask(judge, 'Judge', {
-  context_json: JSON.stringify(context),
-  draft: 'Hi, a word about your roadmap …',
-});
-// Send nothing unless this says DISPOSITION_DISPATCH.
-console.log(answer.label, answer.disposition, answer.rationale);
+const verdict = await judge.judge(context, 'Hi, a word about your roadmap …');
+console.log(verdict.label, verdict.disposition, verdict.rationale);
+if (verdict.maySend) console.log('send it');
 judge.close();

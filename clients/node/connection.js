@@ -1,0 +1,55 @@
+// Where the daemon is, and how it knows us: see docs/security.md.
+
+import { readFileSync } from 'node:fs';
+import grpc from '@grpc/grpc-js';
+
+/**
+ * What is not given is as the environment says: JUDGED_ADDR, JUDGED_CLIENT_TLS_CA, _CERT and _KEY
+ * (PEM files), and JUDGED_TOKEN, or the content of JUDGED_TOKEN_FILE. A token goes in plaintext to
+ * this machine alone.
+ */
+export function connect({ attempts = 5, ...given } = {}) {
+  const { env } = process;
+  const addr = given.addr ?? env.JUDGED_ADDR ?? '127.0.0.1:50551';
+  const ca = file(given.ca ?? env.JUDGED_CLIENT_TLS_CA);
+  const cert = file(given.cert ?? env.JUDGED_CLIENT_TLS_CERT);
+  const key = file(given.key ?? env.JUDGED_CLIENT_TLS_KEY);
+  const token = (given.token ?? file(env.JUDGED_TOKEN_FILE) ?? env.JUDGED_TOKEN ?? '').toString().trim();
+
+  const secure = ca !== null || cert !== null;
+  if (token && !secure && !/^(127\.0\.0\.1|\[::1\]|localhost):/.test(addr)) {
+    throw new Error(`the token would go to ${addr} in the clear: give \`ca\`, or set JUDGED_CLIENT_TLS_CA`);
+  }
+  const metadata = new grpc.Metadata();
+  if (token) metadata.set('authorization', `Bearer ${token}`);
+  return {
+    addr,
+    credentials: secure ? grpc.credentials.createSsl(ca, key, cert) : grpc.credentials.createInsecure(),
+    metadata,
+    options: {
+      'grpc.service_config': JSON.stringify(serviceConfig(attempts)),
+      // Else it is a second and more until an address that failed is tried again.
+      'grpc.initial_reconnect_backoff_ms': 200,
+      'grpc.max_reconnect_backoff_ms': 2000,
+    },
+  };
+}
+
+const file = (path) => (path ? readFileSync(path) : null);
+
+/**
+ * A call that met no daemon, or a full one, is sent again: after up to 0.5 s, 1 s, 2 s and 4 s, as
+ * long as its deadline allows. That is safe, since each has a request id; a report is not sent again,
+ * since each counts.
+ */
+function serviceConfig(attempts) {
+  const retryPolicy = {
+    maxAttempts: attempts,
+    initialBackoff: '0.5s',
+    maxBackoff: '5s',
+    backoffMultiplier: 2,
+    retryableStatusCodes: ['UNAVAILABLE', 'RESOURCE_EXHAUSTED'],
+  };
+  const name = [{ service: 'judge.v1.JudgeService', method: 'Judge' }];
+  return { methodConfig: attempts > 1 ? [{ name, retryPolicy }] : [] };
+}

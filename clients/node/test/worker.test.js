@@ -1,0 +1,68 @@
+// What the worker does with failures that no daemon without a model has.
+
+import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { Unavailable } from 'judged-client';
+import { Worker } from '../worker.mjs';
+
+const full = () => new Unavailable('RESOURCE_EXHAUSTED', 'the queue is full', 'QUEUE_FULL', [], 0.01);
+const judged = (maySend) => ({ requestId }) => ({ kind: 'judged', requestId, verdict: { requestId, maySend } });
+const reasoned = ({ requestId }) => ({ kind: 'reasoned', requestId, rationale: 'No rule fires.' });
+const failed = ({ requestId }) => ({ kind: 'failed', requestId, error: full() });
+
+/** The worker's failures, verdicts and outbox, where the n-th draft gets what the n-th row says. */
+async function work(t, rows, lines = ['{"id": "1", "context": {}, "draft": "Hi"}']) {
+  const folder = mkdtempSync(join(tmpdir(), 'judged-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const judge = {
+    async *stream(drafts) {
+      for await (const draft of drafts) {
+        for (const step of rows.shift()) {
+          if (step instanceof Error) throw step;
+          yield step(draft);
+        }
+      }
+    },
+  };
+  async function* input() {
+    yield* lines;
+  }
+  const [verdicts, outbox] = ['verdicts', 'outbox'].map((name) => join(folder, name));
+  const failures = await new Worker(judge, verdicts, outbox, input()).run();
+  const read = (path) =>
+    existsSync(path) ? readFileSync(path, 'utf8').trimEnd().split('\n').map((row) => JSON.parse(row)) : [];
+  return { failures, verdicts: read(verdicts), outbox: read(outbox) };
+}
+
+test('a draft that met a full queue is sent again', async (t) => {
+  const { failures, verdicts, outbox } = await work(t, [[failed], [failed], [judged(true), reasoned]]);
+  assert.equal(failures, 0);
+  assert.deepEqual(verdicts, [{ requestId: '1', maySend: true, rationale: 'No rule fires.' }]);
+  assert.deepEqual(outbox, [{ id: '1', draft: 'Hi' }]);
+});
+
+test('a label stands where its rationale fails', async (t) => {
+  const { failures, verdicts, outbox } = await work(t, [[judged(true), failed]]);
+  assert.equal(failures, 0);
+  assert.deepEqual(verdicts, [{ requestId: '1', maySend: true, rationale: '' }]);
+  assert.equal(outbox.length, 1);
+});
+
+test('a label alone lets nothing out when the stream breaks', async (t) => {
+  const { failures, verdicts, outbox } = await work(t, [[judged(true), full()], [judged(false), reasoned]]);
+  assert.equal(failures, 0);
+  assert.deepEqual(verdicts.map(({ maySend }) => maySend), [false]);
+  assert.deepEqual(outbox, []);
+});
+
+test('lines that cannot be read are counted and hold up nothing', async (t) => {
+  const good = '{"id": "1", "context": {}, "draft": "Hi"}';
+  const lines = ['[]', '{"id": 1, "context": {}, "draft": "Hi"}', 'nonsense', good.replace('"Hi"', '"Hi", "channel": "FAX"'), good];
+  const { failures, verdicts, outbox } = await work(t, [[judged(true), reasoned]], lines);
+  assert.equal(failures, 4);
+  assert.ok(verdicts.slice(0, 4).every(({ error }) => error));
+  assert.equal(outbox.length, 1);
+});

@@ -1,0 +1,79 @@
+"""Where the daemon is, and how it knows us: see docs/security.md."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+
+@dataclass(frozen=True)
+class Connection:
+    """What is None is as the environment says: JUDGED_ADDR, JUDGED_CLIENT_TLS_CA, _CERT and _KEY
+    (PEM files), and JUDGED_TOKEN, or the content of JUDGED_TOKEN_FILE.
+
+    TLS is spoken where there is a `ca` or a `cert`; with a `cert` alone, the authorities are those
+    that grpcio carries.
+    """
+
+    addr: str | None = None
+    ca: str | Path | None = None
+    cert: str | Path | None = None
+    key: str | Path | None = None
+    token: str | None = None
+    attempts: int = 5
+
+    def target(self) -> str:
+        return self.addr or os.environ.get("JUDGED_ADDR", "127.0.0.1:50551")
+
+    def credentials(self) -> grpc.ChannelCredentials | None:
+        """None for plaintext. OSError where a file cannot be read."""
+        ca = _file(self.ca, "JUDGED_CLIENT_TLS_CA")
+        cert = _file(self.cert, "JUDGED_CLIENT_TLS_CERT")
+        key = _file(self.key, "JUDGED_CLIENT_TLS_KEY")
+        return grpc.ssl_channel_credentials(ca, key, cert) if ca or cert else None
+
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """The token, for each call. It goes in plaintext to this machine alone: else ValueError."""
+        token = self.token
+        if token is None:
+            kept = _file(None, "JUDGED_TOKEN_FILE")
+            token = kept.decode() if kept else os.environ.get("JUDGED_TOKEN", "")
+        if not token.strip():
+            return ()
+        addr = self.target()
+        local = addr.rsplit(":", 1)[0] in ("127.0.0.1", "[::1]", "localhost")
+        if not local and self.credentials() is None:
+            raise ValueError(
+                f"the token would go to {addr} in the clear: "
+                "give `ca`, or set JUDGED_CLIENT_TLS_CA"
+            )
+        return (("authorization", f"Bearer {token.strip()}"),)
+
+    def options(self) -> list[tuple[str, str | int]]:
+        """A call that met no daemon, or a full one, is sent again: after some 0.5 s, 1 s, 2 s and
+        4 s, as long as its deadline allows. That is safe, since each has a request id; a report is
+        not sent again, since each counts."""
+        policy = {
+            "maxAttempts": self.attempts,
+            "initialBackoff": "0.5s",
+            "maxBackoff": "5s",
+            "backoffMultiplier": 2,
+            "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
+        }
+        judge = {"service": "judge.v1.JudgeService", "method": "Judge"}
+        methods = [{"name": [judge], "retryPolicy": policy}] if self.attempts > 1 else []
+        return [
+            ("grpc.service_config", json.dumps({"methodConfig": methods})),
+            # Else it is a second and more until an address that failed is tried again.
+            ("grpc.initial_reconnect_backoff_ms", 200),
+            ("grpc.max_reconnect_backoff_ms", 2000),
+        ]
+
+
+def _file(path: str | Path | None, variable: str) -> bytes | None:
+    path = path or os.environ.get(variable)
+    return Path(path).read_bytes() if path else None
