@@ -33,9 +33,10 @@ pub trait Tokenizer: Send + Sync {
     fn end_tokens(&self) -> &[Token];
 }
 
-/// llama.cpp multiplies so many rows at once and the last few one by one, which rounds otherwise. A
-/// prompt that is cut at a multiple gives the logits of one that is not cut.
-pub const ROWS: usize = 4;
+/// llama.cpp multiplies so many rows at once where the CPU has AVX-512, then the rest four at once,
+/// then one by one, and each way rounds otherwise. A prompt that is cut at a multiple gives the
+/// logits of one that is not cut.
+pub const ROWS: usize = 16;
 
 /// Names one sequence of tokens in the KV cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -158,7 +158,8 @@ pub struct Settings {
     pub prefix_cache: Option<u32>,
 
     /// Guess a rationale's next words from earlier ones and from the prompt, where
-    /// checking several tokens in one step is measured to be faster.
+    /// checking several tokens in one step is measured to be faster. What was guessed
+    /// before can then change a word.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", env = "JUDGED_SPECULATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub speculation: Option<bool>,
@@ -352,7 +353,7 @@ impl Settings {
             queue: Some(64),
             prefill_chunk: Some(256),
             prefix_cache: Some(16_384),
-            speculation: Some(true),
+            speculation: Some(false),
             exact: Some(false),
             max_deadline: Some(120.0),
             stuck_after: Some(60.0),
@@ -528,7 +529,7 @@ impl Checks<'_> {
                 queue: queue? as usize,
                 chunk: chunk? as usize,
                 prefix_cells: prefix_cache? as usize,
-                speculate: settings.speculation.unwrap_or(true) && !exact,
+                speculate: settings.speculation.unwrap_or(false) && !exact,
                 stuck_after: stuck_after?,
                 ..engine::Config::default()
             },

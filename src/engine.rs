@@ -21,7 +21,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use self::meter::Meter;
 use self::scheduler::{Caller, Limits};
 use self::worker::{Asker, Bounds, EVENTS_PER_JOB, End, Event, Job, Worker};
-use crate::backend::{Backend, Capacity, Description, OpenError, Source, Token};
+use crate::backend::{Backend, Capacity, Description, OpenError, ROWS, Source, Token};
 use crate::grammar::Grammar;
 use crate::models::Bundle;
 use crate::prompt::Prompt;
@@ -52,7 +52,7 @@ impl Default for Config {
             queue: 64,
             chunk: 256,
             prefix_cells: 16_384,
-            speculate: true,
+            speculate: false,
             stuck_after: Duration::from_secs(60),
             retry_missing: Duration::from_secs(5),
         }
@@ -312,10 +312,12 @@ impl Thread {
         let shared = prompt.shared_prefix();
         check_capacity(&capacity, &self.config, &prompt, &grammar)?;
 
+        let chunk = self.config.chunk.min(capacity.batch);
         let bounds = Bounds {
             limits: Limits {
                 slots: self.config.slots,
-                chunk: self.config.chunk.min(capacity.batch),
+                // Cut elsewhere, a prompt would get other scores.
+                chunk: (chunk - chunk % ROWS).max(1),
                 prefill_run: PREFILL_RUN,
             },
             prefix_cells: self.config.prefix_cells,

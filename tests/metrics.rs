@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use daemon::{Daemon, Gate, Setup, request, until};
+use daemon::{Daemon, Gate, Setup, request, until, with_id};
 use judged::rpc::proto::{
     JudgeRequest, JudgeStreamRequest, OutcomeKind, RationaleMode, ReportOutcomeRequest,
 };
@@ -26,13 +26,6 @@ use tempfile::TempDir;
 
 async fn start() -> Daemon {
     measured(Setup::new()).start().await
-}
-
-fn with_id(id: &str, draft: &str) -> JudgeRequest {
-    JudgeRequest {
-        request_id: id.to_owned(),
-        ..request(draft)
-    }
 }
 
 fn decisions(label: &str, disposition: &str, decided_by: &str, mode: &str) -> String {

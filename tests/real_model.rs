@@ -89,7 +89,7 @@ fn the_model_cards_examples_get_well_formed_answers_and_read_only_what_is_new() 
         for (name, question) in examples() {
             let decision = ask(&daemon.client, &question).await;
             check(daemon, &decision);
-            assert_eq!(decision.usage.cached_tokens, shared);
+            assert!(decision.usage.cached_tokens >= shared);
             println!("{name}: {} {}", decision.label, decision.rationale);
             println!("  {:?} {:?}", decision.scores, decision.usage);
             println!("  {:?}", decision.timings);

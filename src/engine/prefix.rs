@@ -2,8 +2,8 @@
 //! tokens, so that the rubric is kept once, each prospect's context once below it,
 //! and each draft below its context. Pure, so that it can be tested from text.
 //!
-//! Runs are cut at multiples of [`ROWS`] only: a prompt that goes on from there
-//! gets the scores that it gets when nothing is kept. Over its budget the tree
+//! Runs are cut at multiples of a number of rows only: a prompt that goes on from
+//! there gets the scores that it gets when nothing is kept. Over its budget the tree
 //! drops the leaf that was used longest ago. Cells are of one adapter, scale and
 //! template: when one of them changes, the tree must be emptied.
 
@@ -13,11 +13,13 @@ mod tests;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::backend::{Cells, ROWS, Token};
+use crate::backend::{Cells, Token};
 
 pub struct PrefixTree {
     nodes: BTreeMap<NodeId, Node>,
     next_id: NodeId,
+    /// Runs are cut at multiples of it.
+    rows: usize,
     /// Cells beyond the pinned ones.
     budget: usize,
     used: usize,
@@ -46,8 +48,9 @@ struct Path {
 
 impl PrefixTree {
     /// `budget` is in cells, of which a token has one, beyond the pinned ones.
-    pub fn new(budget: usize) -> Self {
+    pub fn new(rows: usize, budget: usize) -> Self {
         Self {
+            rows,
             nodes: BTreeMap::new(),
             next_id: 0,
             budget,
@@ -88,9 +91,9 @@ impl PrefixTree {
     }
 
     /// The tokens of an evaluated prompt that are worth keeping: those that are not
-    /// kept yet, cut at a multiple of [`ROWS`].
+    /// kept yet, cut at a multiple of the rows.
     pub fn missing(&self, prompt: &[Token]) -> Range<usize> {
-        let end = prompt.len() - prompt.len() % ROWS;
+        let end = prompt.len() - prompt.len() % self.rows;
         let known = self.length_of(prompt).min(end);
         match end - known > self.budget {
             true => known..known,
@@ -150,7 +153,7 @@ impl PrefixTree {
             let rest = &prompt[path.length..];
             let children = self.nodes.iter().filter(|(_, node)| node.parent == parent);
             let best = children
-                .map(|(id, node)| (*id, common(&node.tokens, rest), node.tokens.len()))
+                .map(|(id, node)| (*id, self.common(&node.tokens, rest), node.tokens.len()))
                 .max_by_key(|(_, tokens, _)| *tokens);
             let Some((id, tokens, all)) = best.filter(|(_, tokens, _)| *tokens > 0) else {
                 return path;
@@ -162,6 +165,12 @@ impl PrefixTree {
             }
             parent = Some(id);
         }
+    }
+
+    /// Tokens that both begin with, cut at a multiple of the rows.
+    fn common(&self, one: &[Token], other: &[Token]) -> usize {
+        let common = one.iter().zip(other).take_while(|(a, b)| a == b).count();
+        common - common % self.rows
     }
 
     fn touch(&mut self, path: &Path) {
@@ -213,10 +222,4 @@ impl PrefixTree {
             }
         }
     }
-}
-
-/// Tokens that both begin with, cut at a multiple of [`ROWS`].
-fn common(one: &[Token], other: &[Token]) -> usize {
-    let common = one.iter().zip(other).take_while(|(a, b)| a == b).count();
-    common - common % ROWS
 }

@@ -145,7 +145,7 @@ impl<'a> Worker<'a> {
             shared,
             meter,
             scheduler: Scheduler::new(bounds.limits),
-            prefixes: PrefixTree::new(bounds.prefix_cells),
+            prefixes: PrefixTree::new(ROWS, bounds.prefix_cells),
             speculator: Speculator::new(bounds.speculate),
             epoch: Instant::now(),
             jobs: HashMap::new(),
@@ -704,10 +704,13 @@ impl Writer {
 }
 
 /// What may be kept of a prompt, and found again. The label comes from the logits after
-/// the last token, and fewer than [`ROWS`] rows are multiplied otherwise than many are.
+/// the last token, and that alone is multiplied otherwise than beside others.
 fn reusable(prompt: &[Token]) -> &[Token] {
-    &prompt[..prompt.len().saturating_sub(ROWS)]
+    &prompt[..prompt.len().saturating_sub(LEAST_ROWS)]
 }
+
+/// Tokens of a prompt that are read in any case.
+const LEAST_ROWS: usize = 4;
 
 fn job_in<'j, 'a>(
     slots: &[Option<JobId>],

@@ -8,6 +8,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+const ROWS: usize = 4;
+
 fn tokens(text: &str) -> Vec<Token> {
     text.bytes().map(Token::from).collect()
 }
@@ -38,7 +40,7 @@ fn judge(tree: &mut PrefixTree, prompt: &str) -> String {
 }
 
 fn tree(budget: usize) -> PrefixTree {
-    let mut tree = PrefixTree::new(budget);
+    let mut tree = PrefixTree::new(ROWS, budget);
     tree.pin(&tokens("rubric__"), cells("rubric__"));
     tree
 }
@@ -109,7 +111,7 @@ fn a_prompt_beyond_the_budget_is_not_kept_at_all() {
     judge(&mut tree, "rubric__acme");
     assert_eq!(judge(&mut tree, "rubric__bolbbolbbolb"), "rubric__");
     assert_eq!(found(&mut tree, "rubric__acme"), "rubric__|acme");
-    assert!(PrefixTree::new(0).missing(&tokens("acme")).is_empty());
+    assert!(PrefixTree::new(ROWS, 0).missing(&tokens("acme")).is_empty());
 }
 
 #[test]
