@@ -169,8 +169,9 @@ fn eight_in_flight_get_the_labels_and_scores_that_each_gets_alone() {
             largest = largest.max(difference(&alone.scores.unwrap(), &company.scores.unwrap()));
         }
         println!("largest difference of a score in company: {largest}");
-        // A label's prompt is read alone, into cells of its own.
-        assert!(largest < 1e-9, "{largest}");
+        // A label's prompt is read alone, into cells of its own, but from another place where
+        // more of it was kept.
+        assert!(largest < 1e-6, "{largest}");
     });
 }
 

@@ -83,10 +83,7 @@ fn the_shared_prefix_begins_every_prompt_and_ends_before_a_callers_text() {
     let shared = prompt.shared_prefix();
     let (text, _) = written(&shared);
     // Up to `user\n{`, less what is over a multiple of `ROWS`.
-    assert_eq!(
-        text,
-        "<|im_start|>system\nJudge.<|im_end|>\n<|im_start|>use"
-    );
+    assert_eq!(text, "<|im_start|>system\nJudge.<|im_end|>\n");
     assert_eq!(shared.len() % ROWS, 0);
     for (context, draft) in [("{}", "A"), ("{\"z\":0}", ""), ("{\"a\":[]}", "{")] {
         let tokens = prompt.render(&case(context, draft)).unwrap();
