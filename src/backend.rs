@@ -35,7 +35,7 @@ pub trait Tokenizer: Send + Sync {
 
 /// llama.cpp multiplies so many rows at once where the CPU has AVX-512, then the rest four at once,
 /// then one by one, and each way rounds otherwise. A prompt that is cut at a multiple gives the
-/// logits of one that is not cut.
+/// logits of one that is not cut, but for the last few bits.
 pub const ROWS: usize = 16;
 
 /// Names one sequence of tokens in the KV cache.

@@ -528,7 +528,8 @@ impl Checks<'_> {
                 slots: if exact { 1 } else { slots? as usize },
                 queue: queue? as usize,
                 chunk: chunk? as usize,
-                prefix_cells: prefix_cache? as usize,
+                // Where a prompt goes on from moves the last bits of its scores.
+                prefix_cells: if exact { 0 } else { prefix_cache? as usize },
                 speculate: settings.speculation.unwrap_or(false) && !exact,
                 stuck_after: stuck_after?,
                 ..engine::Config::default()

@@ -341,6 +341,7 @@ async fn what_was_kept_of_earlier_prompts_changes_no_score_by_a_bit() {
 async fn judged_exactly_a_decision_comes_again_to_the_last_bit() {
     let exactly = |config: &mut judged::config::Config| {
         config.engine.slots = 1;
+        config.engine.prefix_cells = 0;
         config.engine.speculate = false;
     };
     let questions: Vec<Question> = (0..12)
