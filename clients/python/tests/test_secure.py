@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from judged_client import AsyncJudge, Denied, Judge, Unavailable
+from judged_client import AsyncJudge, Denied, Draft, Judge, Unavailable
 
 EXAMPLE = Path(__file__).parents[1] / "example.py"
 WORKER = Path(__file__).parents[1] / "worker.py"
@@ -44,6 +44,18 @@ def test_without_a_token_it_is_denied():
     with Judge(ADDR, **TLS) as judge, pytest.raises(Denied) as caught:
         judge.judge({}, "Hi")
     assert (caught.value.code, caught.value.reason) == ("UNAUTHENTICATED", "TOKEN_MISSING")
+
+
+def test_a_stream_without_a_token_is_denied_whenever_it_writes():
+    async def ask():
+        async with AsyncJudge(ADDR, **TLS) as judge:
+            for _ in range(200):
+                with pytest.raises(Denied) as caught:
+                    async for _ in judge.stream([Draft({}, "Hi")]):
+                        pass
+                assert caught.value.reason == "TOKEN_MISSING"
+
+    asyncio.run(ask())
 
 
 def test_without_a_certificate_there_is_no_connection():

@@ -66,9 +66,16 @@ class AsyncJudge:
 
         When it breaks, which is `Unavailable`, send what has no verdict again with the same ids.
         """
-        answers = self._stub.JudgeStream(
-            _requests(drafts), timeout=timeout, metadata=self._metadata
-        )
+
+        async def requests() -> AsyncIterator[pb.JudgeStreamRequest]:
+            # A write to a call that was refused would hide why (grpc/grpc#36066).
+            await answers.initial_metadata()
+            if answers.done():
+                return
+            async for request in _requests(drafts):
+                yield request
+
+        answers = self._stub.JudgeStream(requests(), timeout=timeout, metadata=self._metadata)
         try:
             async for answer in answers:
                 event = events.from_wire(answer)

@@ -77,6 +77,11 @@ _CLASSES = {
 }
 
 
+#: What asyncio's calls say in place of the status of a stream that ended while they wrote to it
+#: (grpc/grpc#36066). The next call tells why.
+_WRITTEN_TOO_LATE = "Internal error from Core"
+
+
 def from_call(error: grpc.RpcError) -> JudgeError:
     """Of a call that failed, be it asyncio's or not."""
     info = error_details_pb2.ErrorInfo()
@@ -88,7 +93,10 @@ def from_call(error: grpc.RpcError) -> JudgeError:
         packed.Unpack(bad)
         if packed.Unpack(retry):
             delay = retry.retry_delay.ToTimedelta().total_seconds()
-    return _error(error.code().name, error.details(), info.reason, bad.field_violations, delay)
+    code = error.code().name
+    if (code, error.details()) == ("INTERNAL", _WRITTEN_TOO_LATE):
+        code = "UNAVAILABLE"
+    return _error(code, error.details(), info.reason, bad.field_violations, delay)
 
 
 def from_event(event: pb.ErrorEvent) -> JudgeError:
