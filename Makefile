@@ -4,7 +4,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 PREFIX ?= /usr/local
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint docs bench bench-against train dist sbom install clean test-observability drill-kill drill-disk drill-switch drill-memory
+.PHONY: help run build test lint docs bench bench-against train dist sbom install clean test-observability drill-kill drill-disk drill-switch drill-memory drill-gpu gpu-module
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 26
@@ -47,6 +47,12 @@ drill-switch: build ## Drive each condition of the kill switch to its trip, rest
 
 drill-memory: ## Compare the memory after 1,000 and after 10,000 mixed requests (REQUESTS=10000)
 	JUDGED_MEMORY_REQUESTS=$(or $(REQUESTS),10000) cargo test --release --test memory -- --nocapture
+
+gpu-module: build ## Build llama.cpp's module for a kind of GPU alone (KIND=cuda|vulkan)
+	@scripts/gpu-module $(KIND)
+
+drill-gpu: build ## Let drivers fail in every way under the daemon, and count labels (DATA=… CASES=20)
+	@scripts/drill-gpu
 
 train: build ## Train an adapter on the served base (DATA=… DEV=… OUT=target/adapter)
 	@scripts/train

@@ -43,7 +43,8 @@ fn carry_libraries() -> Result<(), Box<dyn Error>> {
         .ok_or("OUT_DIR is not deep enough")?
         .to_owned();
     let lib = profile_dir.join("lib");
-    fs::create_dir_all(&lib)?;
+    let gpu = lib.join("gpu");
+    fs::create_dir_all(&gpu)?;
     for name in LEFT_OUT {
         if lib.join(name).exists() {
             fs::remove_file(lib.join(name))?;
@@ -55,10 +56,11 @@ fn carry_libraries() -> Result<(), Box<dyn Error>> {
             if let Some(name) = soname(&path)
                 && !LEFT_OUT.contains(&name.as_str())
             {
+                let folder = if is_gpu_module(&name) { &gpu } else { &lib };
                 // Replaced in one step: a running daemon keeps the file it has.
-                let copy = lib.join(format!(".{name}.new"));
+                let copy = folder.join(format!(".{name}.new"));
                 fs::copy(&path, &copy)?;
-                fs::rename(copy, lib.join(name))?;
+                fs::rename(copy, folder.join(name))?;
             }
         }
     }
@@ -78,13 +80,17 @@ fn carry_libraries() -> Result<(), Box<dyn Error>> {
 fn soname(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?;
     let (stem, version) = name.split_once(".so")?;
-    let module = stem.starts_with("libggml-cpu") || stem.starts_with("libggml-cuda");
-    let module = module || stem.starts_with("libggml-vulkan");
+    let module = stem.starts_with("libggml-cpu") || is_gpu_module(name);
     match version.strip_prefix('.') {
         None if module => Some(name.to_owned()),
         Some(major) if major.bytes().all(|byte| byte.is_ascii_digit()) => Some(name.to_owned()),
         _ => None,
     }
+}
+
+/// These lie apart: a daemon loads them only after another process has tried them.
+fn is_gpu_module(name: &str) -> bool {
+    name.starts_with("libggml-cuda") || name.starts_with("libggml-vulkan")
 }
 
 /// The build script of llama-cpp-sys-2 links `lib*.so` into the target folder.

@@ -15,6 +15,7 @@ use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 use tonic_health::server::HealthReporter;
 
+use crate::backend::llama::trial::Trial;
 use crate::backend::llama::{AdapterFile, ContextConfig, Files, LlamaSource};
 use crate::backend::{OpenError, Source};
 use crate::config::Config;
@@ -220,8 +221,16 @@ pub fn llama_source(config: &Config, bundle: &Bundle) -> LlamaSource {
     LlamaSource {
         find: Box::new(move || find(&store, &bundle)),
         context,
+        gpu: config.gpu.clone(),
+        trial: std::env::current_exe().ok().map(|program| Trial {
+            program,
+            limit: GPU_TRIAL_LIMIT,
+        }),
     }
 }
+
+/// Far more than a working GPU needs to load the model twice and to judge.
+const GPU_TRIAL_LIMIT: Duration = Duration::from_secs(300);
 
 /// Tokens of an answer beside its sentence.
 const ANSWER_EXTRA: usize = 32;

@@ -4,12 +4,15 @@
 mod cells;
 pub mod llama;
 mod memory;
+pub mod offload;
 pub mod scripted;
+pub mod speed;
 
 use std::ops::Range;
 use std::sync::Arc;
 
 pub use self::cells::Cells;
+use self::offload::Placement;
 
 pub use toktrie::TokenId as Token;
 
@@ -122,6 +125,10 @@ pub struct Description {
     pub threads: u32,
     /// What the adapter is, or that there is none.
     pub adapter: String,
+    /// The GPU that holds layers; `None` where the CPU has them all.
+    pub gpu: Option<Placement>,
+    /// Why the layers are where they are.
+    pub gpu_reason: String,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -8,6 +8,7 @@ mod convert_adapter;
 mod decisions;
 mod doctor;
 mod eval;
+mod gpu_trial;
 mod judge;
 mod kill_switch;
 mod mode;
@@ -87,6 +88,8 @@ enum Command {
     SpotCheck(spot_check::SpotCheckArgs),
     Token(token::TokenArgs),
     Completions(completions::CompletionsArgs),
+    #[command(hide = true)]
+    GpuTrial(gpu_trial::GpuTrialArgs),
 }
 
 /// Reads the arguments of this process and does what they say.
@@ -128,6 +131,7 @@ pub fn run() -> ExitCode {
         Command::SpotCheck(args) => spot_check::run(&args),
         Command::Token(args) => token::run(&args),
         Command::Completions(args) => completions::run(&args),
+        Command::GpuTrial(args) => gpu_trial::run(&args),
     };
     outcome.unwrap_or_else(|error| {
         // Who reads no further wants no explanation either.

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::backend::llama::{MAX_SEQUENCES, available_threads};
+use crate::backend::offload::{Layers, Wish};
 use crate::decision_log::{self, DEFAULT_PATHS, Mask, Retention};
 use crate::edge::{self, Guard, Limits, TlsFiles};
 use crate::engine;
@@ -134,6 +135,19 @@ pub struct Settings {
     #[arg(long, value_name = "N", env = "JUDGED_THREADS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<u32>,
+
+    /// Layers of the model that a GPU takes: a number, or `auto` for as many as fit if that
+    /// is faster than the CPU. A GPU is tried by another process first; what it cannot
+    /// take, or all where it fails, stays on the CPU.
+    #[arg(long, value_name = "auto|N", env = "JUDGED_GPU_LAYERS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu_layers: Option<String>,
+
+    /// The GPU to take, such as CUDA0, as `judged doctor` names them; empty for the one
+    /// with the most free memory.
+    #[arg(long, value_name = "NAME", env = "JUDGED_GPU_DEVICE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu_device: Option<String>,
 
     /// Requests that the model works on at the same time.
     #[arg(long, value_name = "N", env = "JUDGED_SLOTS")]
@@ -279,6 +293,7 @@ pub struct Config {
     pub spot_checks: bool,
     pub engine: engine::Config,
     pub threads: u32,
+    pub gpu: Wish,
     pub drain_timeout: Duration,
     pub max_message_bytes: usize,
     pub edge: edge::Config,
@@ -349,6 +364,8 @@ impl Settings {
             dispositions: Some(String::new()),
             rules_pass: Some(Disposition::HoldForReview.as_str().to_owned()),
             threads: Some(0),
+            gpu_layers: Some(Layers::Auto.to_string()),
+            gpu_device: Some(String::new()),
             slots: Some(4),
             queue: Some(64),
             prefill_chunk: Some(256),
@@ -472,6 +489,7 @@ impl Checks<'_> {
         let prefix_cache = self.within("prefix_cache", settings.prefix_cache, 0, 1 << 24);
         let exact = settings.exact.unwrap_or(false);
         let threads = self.within("threads", settings.threads, 0, 512);
+        let gpu_layers = self.gpu_layers(settings.gpu_layers.as_deref());
         let max_deadline = self.seconds("max_deadline", settings.max_deadline, 0.1);
         let stuck_after = self.seconds("stuck_after", settings.stuck_after, 0.1);
         let drain_timeout = self.seconds("drain_timeout", settings.drain_timeout, 0.0);
@@ -537,6 +555,10 @@ impl Checks<'_> {
             threads: match threads? {
                 0 => available_threads(),
                 threads => threads,
+            },
+            gpu: Wish {
+                layers: gpu_layers?,
+                device: settings.gpu_device.filter(|name| !name.is_empty()),
             },
             drain_timeout: drain_timeout?,
             max_message_bytes: max_message_bytes? as usize,
@@ -691,6 +713,16 @@ impl Checks<'_> {
         };
         self.problem("otlp_endpoint", problem);
         None
+    }
+
+    fn gpu_layers(&mut self, text: Option<&str>) -> Option<Layers> {
+        match text.unwrap_or_default().parse() {
+            Ok(layers) => Some(layers),
+            Err(error) => {
+                self.problem("gpu_layers", error);
+                None
+            }
+        }
     }
 
     fn hard_rules(&mut self, text: Option<&str>) -> Vec<Rule> {

@@ -25,6 +25,7 @@ use std::process::Command;
 use std::sync::LazyLock;
 
 use judged::backend::llama::{AdapterFile, Files, LlamaSource};
+use judged::backend::offload::Wish;
 use judged::backend::{Backend, Token};
 use judged::convert::{Conversion, Precision};
 use judged::gguf::{self, Gguf, Tensor, TensorKind};
@@ -233,6 +234,8 @@ fn rows(made: &Made, adapter: Option<&Gguf>) -> Vec<f32> {
     let source = LlamaSource {
         find: Box::new(move || Ok(files.clone())),
         context: CONTEXT,
+        gpu: Wish::CPU,
+        trial: None,
     };
     let all = |backend: &mut dyn Backend| {
         let mut rows = Vec::new();

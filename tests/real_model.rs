@@ -19,6 +19,7 @@ use std::time::Instant;
 
 use judged::app::llama_source;
 use judged::backend::llama::{ContextConfig, Files, LlamaSource};
+use judged::backend::offload::Wish;
 use judged::backend::{Backend, SequenceId, Token, Tokenizer};
 use judged::client::{Client, Question};
 use judged::config::{Config, Settings};
@@ -224,6 +225,8 @@ fn with_backend(work: impl FnOnce(&mut dyn Backend)) {
                 prefix_cells: 0,
                 threads: judged::backend::llama::available_threads(),
             },
+            gpu: Wish::CPU,
+            trial: None,
         };
         open(source, work).unwrap();
     });

@@ -17,6 +17,7 @@ mod support {
 use std::path::PathBuf;
 
 use judged::backend::llama::{AdapterFile, LlamaSource};
+use judged::backend::offload::Wish;
 use judged::backend::{Backend, OpenError, Token};
 use support::gguf_writer::{Field, GgufWriter};
 use support::tiny::{LoraKind, LoraSpec, TinyModel};
@@ -310,6 +311,8 @@ fn missing_files_are_missing_and_not_failed() {
     let source = |find: fn() -> OpenError| LlamaSource {
         find: Box::new(move || Err(find())),
         context: CONTEXT,
+        gpu: Wish::CPU,
+        trial: None,
     };
     let outcome = open(source(|| OpenError::Missing("not yet".to_owned())), |_| ());
     assert!(matches!(outcome, Err(OpenError::Missing(reason)) if reason == "not yet"));

@@ -20,6 +20,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use judged::backend::llama::{Files, LlamaSource};
+use judged::backend::offload::Wish;
 use judged::backend::{Token, Tokenizer};
 use judged::context::Context;
 use judged::dataset;
@@ -177,6 +178,8 @@ fn tokenizer(base: &Path) -> Arc<dyn Tokenizer> {
     let source = LlamaSource {
         find: Box::new(move || Ok(files.clone())),
         context: CONTEXT,
+        gpu: Wish::CPU,
+        trial: None,
     };
     open(source, |backend| backend.tokenizer()).unwrap()
 }

@@ -9,6 +9,7 @@ mod context;
 mod runtime;
 mod state;
 mod tokenizer;
+pub mod trial;
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,10 @@ use llama_cpp_2::model::{LlamaLoraAdapter, LlamaModel};
 
 use self::context::Llama;
 use self::tokenizer::LlamaTokenizer;
+use self::trial::Trial;
 use super::memory;
+use super::offload::{self, Layers, Placement, Sizes, Wish};
+use super::speed::Speed;
 use super::{Backend, Description, OpenError, Source};
 use crate::base::BaseInfo;
 use crate::{adapter, base, gguf};
@@ -36,6 +40,11 @@ pub struct LlamaSource {
     /// Finds the files and proves that they are the right ones.
     pub find: Box<dyn FnMut() -> Result<Files, OpenError> + Send>,
     pub context: ContextConfig,
+    /// What is to run on a GPU; what cannot runs on the CPU.
+    pub gpu: Wish,
+    /// Who tries the GPU first, so that a driver's failure ends another process than this
+    /// one; `None` tries nothing.
+    pub trial: Option<Trial>,
 }
 
 #[derive(Clone, Debug)]
@@ -70,12 +79,82 @@ pub const MAX_SEQUENCES: u32 = 256;
 
 impl Source for LlamaSource {
     fn open(&mut self, serve: &mut dyn FnMut(&mut dyn Backend)) -> Result<(), OpenError> {
-        let failed = |text: String| OpenError::Failed(text);
-        let library = runtime::get().map_err(failed)?;
+        let library = runtime::get().map_err(OpenError::Failed)?;
         let files = (self.find)()?;
-        let description_of_adapter = check_files(&files, self.context)?;
-        let mut model = load(library, &files.base).map_err(failed)?;
-        let adapter = match &files.adapter {
+        let checked = check_files(&files, self.context)?;
+        let place = self.place(&files, &checked.sizes);
+        let (placement, reason) = match place {
+            Ok((placement, reason)) => (Some(placement), reason),
+            Err(reason) => (None, reason),
+        };
+        let mut attempt = Attempt {
+            library,
+            files: &files,
+            adapter: checked.adapter,
+            context: self.context,
+            placement,
+            reason,
+        };
+        match attempt.open(serve) {
+            Err(OpenError::Failed(error)) if attempt.placement.is_some() => {
+                attempt.placement = None;
+                attempt.reason = format!("the GPU could not be used: {error}");
+                attempt.open(serve)
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+impl LlamaSource {
+    /// The layers that go to a GPU, and why so; the error says why there are none.
+    fn place(&self, files: &Files, sizes: &Sizes) -> Result<(Placement, String), String> {
+        if self.gpu.layers == Layers::Count(0) {
+            return Err("`gpu_layers` is 0".to_owned());
+        }
+        if runtime::gpu_modules().is_empty() {
+            return Err("no GPU module is installed".to_owned());
+        }
+        let Some(trial) = &self.trial else {
+            runtime::load_gpu_modules();
+            let placement = offload::place(&self.gpu, sizes, &runtime::devices())?;
+            return Ok((placement, "without a trial".to_owned()));
+        };
+        let found = trial
+            .run(&self.gpu, files, self.context)
+            .map_err(|error| format!("the trial of the GPU failed: {error}"))?;
+        let seconds = |speed: Speed| speed.judgement_seconds();
+        let (gpu, cpu) = (seconds(found.gpu), seconds(found.cpu));
+        if self.gpu.layers == Layers::Auto && gpu >= cpu {
+            return Err(format!(
+                "`{}` is slower than the CPU: {gpu:.2} s a judgement instead of {cpu:.2} s",
+                found.device
+            ));
+        }
+        runtime::load_gpu_modules();
+        let reason = format!("tried: {gpu:.2} s a judgement, {cpu:.2} s on the CPU alone");
+        let (device, layers) = (found.device, found.layers);
+        Ok((Placement { device, layers }, reason))
+    }
+}
+
+/// One way to load the model.
+struct Attempt<'a> {
+    library: &'static LlamaBackend,
+    files: &'a Files,
+    /// In words.
+    adapter: String,
+    context: ContextConfig,
+    placement: Option<Placement>,
+    reason: String,
+}
+
+impl Attempt<'_> {
+    fn open(&self, serve: &mut dyn FnMut(&mut dyn Backend)) -> Result<(), OpenError> {
+        let failed = |text: String| OpenError::Failed(text);
+        let mut model = load(self.library, &self.files.base, self.placement.as_ref())
+            .map_err(failed)?;
+        let adapter = match &self.files.adapter {
             Some(file) => Some((
                 load_adapter(&mut model, &file.path).map_err(OpenError::Adapter)?,
                 file.scale,
@@ -89,7 +168,7 @@ impl Source for LlamaSource {
             static MAKING: Mutex<()> = Mutex::new(());
             let _guard = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
             model
-                .new_context(library, self.context.params().map_err(failed)?)
+                .new_context(self.library, self.context.params().map_err(failed)?)
                 .map_err(|error| failed(format!("no context: {error}")))?
         };
         let description = Description {
@@ -97,7 +176,9 @@ impl Source for LlamaSource {
             cpu_variant: runtime::cpu_variant(),
             devices: runtime::devices(),
             threads: self.context.threads,
-            adapter: description_of_adapter,
+            adapter: self.adapter.clone(),
+            gpu: self.placement.clone(),
+            gpu_reason: self.reason.clone(),
         };
         let sequences = self.context.sequences as usize;
         let mut backend = Llama::new(context, adapter, sequences, tokenizer, description);
@@ -135,35 +216,65 @@ impl ContextConfig {
     }
 }
 
-/// Reads the files in Rust, since llama.cpp aborts on some malformed ones;
-/// says what the adapter is.
-fn check_files(files: &Files, context: ContextConfig) -> Result<String, OpenError> {
+/// What the files' headers tell.
+struct Checked {
+    /// What the adapter is, in words.
+    adapter: String,
+    sizes: Sizes,
+}
+
+/// Reads the files in Rust, since llama.cpp aborts on some malformed ones.
+fn check_files(files: &Files, context: ContextConfig) -> Result<Checked, OpenError> {
     let failed = |error: &dyn std::error::Error| OpenError::Failed(error.to_string());
     let header = gguf::read(&files.base).map_err(|error| failed(&error))?;
     let info = base::check_base(&header).map_err(|error| failed(&error))?;
     check_memory(&info, context).map_err(OpenError::Failed)?;
-    match &files.adapter {
-        None => Ok("none".to_owned()),
+    let adapter = match &files.adapter {
+        None => "none".to_owned(),
         Some(file) => {
             let info = adapter::check(&file.path, &header)
                 .map_err(|error| OpenError::Adapter(error.to_string()))?;
             let ranks: Vec<String> = info.ranks.iter().map(u64::to_string).collect();
-            Ok(format!(
+            format!(
                 "LoRA of rank {} on {} tensors, scale {}",
                 ranks.join("/"),
                 info.tensors,
                 file.scale
-            ))
+            )
         }
+    };
+    Ok(Checked {
+        adapter,
+        sizes: sizes(files, &info, context),
+    })
+}
+
+/// What the model takes on a GPU. Its output matrix is the largest tensor, and often the
+/// embeddings too, which stay on the CPU.
+fn sizes(files: &Files, base: &BaseInfo, context: ContextConfig) -> Sizes {
+    let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+    let adapter = files.adapter.as_ref().map_or(0, |file| bytes(&file.path));
+    // One byte a weight is more than any kind of quantization takes for it.
+    let output = base.tokens * u64::from(base.embedding_length);
+    let cells = u64::from(context.cells) * kv_row(base) * KEY_AND_VALUE_BYTES;
+    let layers = u64::from(base.layers.max(1));
+    let logits = u64::from(context.batch) * base.tokens * LOGIT_BYTES;
+    Sizes {
+        layer: (bytes(&files.base) + adapter + cells) / layers,
+        output,
+        fixed: GPU_RUNTIME_BYTES + logits,
+        layers: base.layers,
     }
 }
 
+/// What CUDA takes for itself, and more than what a batch's activations take.
+const GPU_RUNTIME_BYTES: u64 = 512 << 20;
+const LOGIT_BYTES: u64 = 4;
+
 /// A KV cache that does not fit ends the process instead of the attempt.
 fn check_memory(base: &BaseInfo, context: ContextConfig) -> Result<(), String> {
-    let head = u64::from(base.embedding_length / base.heads.max(1));
-    let row = head * u64::from(base.kv_heads) * u64::from(base.layers);
     let cells = u64::from(context.cells) + u64::from(context.prefix_cells);
-    let needed = cells * row * KEY_AND_VALUE_BYTES;
+    let needed = cells * kv_row(base) * KEY_AND_VALUE_BYTES;
     match memory::available_bytes() {
         Some(available) if needed > available => Err(format!(
             "the KV cache needs {} MiB and {} MiB are free: lower `slots` or `prefix_cache`",
@@ -174,14 +285,31 @@ fn check_memory(base: &BaseInfo, context: ContextConfig) -> Result<(), String> {
     }
 }
 
+/// Keys of one token over all layers; its values are as many.
+fn kv_row(base: &BaseInfo) -> u64 {
+    let head = u64::from(base.embedding_length / base.heads.max(1));
+    head * u64::from(base.kv_heads) * u64::from(base.layers)
+}
+
 /// One f16 each.
 const KEY_AND_VALUE_BYTES: u64 = 4;
 
-fn load(runtime: &LlamaBackend, path: &Path) -> Result<LlamaModel, String> {
-    // No devices and no layers: strictly the CPU.
+fn load(
+    runtime: &LlamaBackend,
+    path: &Path,
+    placement: Option<&Placement>,
+) -> Result<LlamaModel, String> {
+    let (devices, layers) = match placement {
+        None => (Vec::new(), 0),
+        Some(Placement { device, layers }) => match runtime::device_index(device) {
+            Some(index) => (vec![index], *layers),
+            None => return Err(format!("the device `{device}` is gone")),
+        },
+    };
+    // Without devices and layers it is strictly the CPU.
     let params = LlamaModelParams::default()
-        .with_n_gpu_layers(0)
-        .with_devices(&[])
+        .with_n_gpu_layers(layers)
+        .with_devices(&devices)
         .map_err(|error| error.to_string())?
         // Without a callback of ours llama.cpp logs its progress in pieces
         // that the binding's log handler cannot take.

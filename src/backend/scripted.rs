@@ -155,7 +155,8 @@ impl Backend for Scripted {
             cpu_variant: "none".to_owned(),
             adapter: "none".to_owned(),
             threads: 1,
-            devices: Vec::new(),
+            gpu_reason: "scripted".to_owned(),
+            ..Description::default()
         }
     }
 

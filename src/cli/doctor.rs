@@ -1,14 +1,12 @@
-mod speed;
-
 use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
 
-use self::speed::Speed;
 use super::print;
 use crate::app::llama_source;
 use crate::backend::llama::{RUNTIME, available_threads, backends_dir};
+use crate::backend::speed::Speed;
 use crate::backend::{Description, OpenError, Source};
 use crate::config::{Config, Settings};
 use crate::exit_code::ExitCode;
@@ -41,6 +39,14 @@ pub struct DoctorArgs {
     /// Threads of the model; 0 means as many as may run here.
     #[arg(long, value_name = "N", default_value_t = 0, env = "JUDGED_THREADS")]
     threads: u32,
+
+    /// As in `judged serve`.
+    #[arg(long, value_name = "auto|N", env = "JUDGED_GPU_LAYERS")]
+    gpu_layers: Option<String>,
+
+    /// As in `judged serve`.
+    #[arg(long, value_name = "NAME", env = "JUDGED_GPU_DEVICE")]
+    gpu_device: Option<String>,
 
     /// Print JSON.
     #[arg(long)]
@@ -83,6 +89,8 @@ fn examine(args: &DoctorArgs) -> anyhow::Result<Findings> {
         bundle: Some(args.bundle.clone()),
         model_dir: args.model_dir.clone(),
         threads: Some(args.threads),
+        gpu_layers: args.gpu_layers.clone(),
+        gpu_device: args.gpu_device.clone(),
         slots: Some(1),
         ..Settings::default()
     };
@@ -167,6 +175,8 @@ impl Findings {
                     device.description
                 );
             }
+            let gpu = print::gpu(description.gpu.as_ref(), &description.gpu_reason);
+            print::out!("gpu        {gpu}");
             let expected = speed.expected(description);
             let beside = |rate: fn(&Speed) -> f64| match &expected {
                 Some(expected) => format!("{:.1} expected", rate(expected)),
@@ -199,6 +209,9 @@ impl Findings {
                 "cpu_variant": description.cpu_variant,
                 "threads": description.threads,
                 "adapter": description.adapter,
+                "gpu_device": description.gpu.as_ref().map(|gpu| &gpu.device),
+                "gpu_layers": description.gpu.as_ref().map_or(0, |gpu| gpu.layers),
+                "gpu_reason": description.gpu_reason,
                 "devices": description.devices.iter().map(print::device).collect::<Vec<_>>(),
                 "prefill_tokens_per_second": speed.prefill,
                 "decode_tokens_per_second": speed.decode,

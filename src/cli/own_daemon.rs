@@ -49,6 +49,14 @@ pub struct EngineArgs {
     #[arg(long, value_name = "N", env = "JUDGED_THREADS")]
     threads: Option<u32>,
 
+    /// As in `judged serve`.
+    #[arg(long, value_name = "auto|N", env = "JUDGED_GPU_LAYERS")]
+    gpu_layers: Option<String>,
+
+    /// As in `judged serve`.
+    #[arg(long, value_name = "NAME", env = "JUDGED_GPU_DEVICE")]
+    gpu_device: Option<String>,
+
     /// Requests that the model works on at the same time.
     #[arg(long, value_name = "N", env = "JUDGED_SLOTS")]
     slots: Option<u32>,
@@ -67,7 +75,7 @@ pub struct EngineArgs {
     config: Option<PathBuf>,
 }
 
-const FLAGS: [(&str, &str); 11] = [
+const FLAGS: [(&str, &str); 13] = [
     ("bundle", "--bundle"),
     ("model_dir", "--model-dir"),
     ("mode", "--mode"),
@@ -75,6 +83,8 @@ const FLAGS: [(&str, &str); 11] = [
     ("disqualifiers", "--disqualifiers"),
     ("placeholder_peers", "--placeholder-peers"),
     ("threads", "--threads"),
+    ("gpu_layers", "--gpu-layers"),
+    ("gpu_device", "--gpu-device"),
     ("slots", "--slots"),
     ("prefill_chunk", "--prefill-chunk"),
     ("exact", "--exact"),
@@ -138,6 +148,8 @@ impl EngineArgs {
             disqualifiers: self.disqualifiers.clone(),
             placeholder_peers: self.placeholder_peers.clone(),
             threads: self.threads,
+            gpu_layers: self.gpu_layers.clone(),
+            gpu_device: self.gpu_device.clone(),
             slots: self.slots,
             prefill_chunk: self.prefill_chunk,
             exact: self.exact,

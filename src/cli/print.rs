@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::backend::Device;
+use crate::backend::offload::Placement;
 use crate::client::ClientError;
 use crate::verdict::{Decision, Label, ModelRevision};
 
@@ -48,6 +49,14 @@ macro_rules! say {
     }};
 }
 pub(super) use say;
+
+/// Which layers a GPU has, and why.
+pub fn gpu(placement: Option<&Placement>, reason: &str) -> String {
+    match placement {
+        Some(Placement { device, layers }) => format!("{device} has {layers} layers: {reason}"),
+        None => format!("none: {reason}"),
+    }
+}
 
 /// A bar on a terminal, nothing elsewhere; its length comes later.
 pub fn bar(done: &str) -> ProgressBar {

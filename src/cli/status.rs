@@ -102,6 +102,7 @@ fn print_text(status: &Status) -> anyhow::Result<()> {
                 device.description
             );
         }
+        print::out!("gpu       {}", print::gpu(engine.gpu.as_ref(), &engine.gpu_reason));
         print::out!(
             "context   {} cells, {} slots, {} prompt tokens shared, loaded in {:.1} s",
             engine.context_cells,
@@ -187,6 +188,9 @@ fn to_json(status: &Status) -> serde_json::Value {
             "slots": engine.slots,
             "shared_prefix_tokens": engine.shared_prefix_tokens,
             "load_seconds": engine.load_time.as_secs_f64(),
+            "gpu_device": engine.gpu.as_ref().map(|gpu| &gpu.device),
+            "gpu_layers": engine.gpu.as_ref().map_or(0, |gpu| gpu.layers),
+            "gpu_reason": engine.gpu_reason,
             "devices": engine.devices.iter().map(print::device).collect::<Vec<_>>(),
         })),
         "queue_depth": status.queue_depth,

@@ -7,6 +7,7 @@ use super::ClientError;
 use super::decision::{duration, revision, some};
 use super::switch::{KillSwitch, SpotChecks, accuracies, spot_checks, switch};
 use crate::backend::Device;
+use crate::backend::offload::Placement;
 use crate::rpc::{convert, proto};
 use crate::verdict::{Label, Mode, ModelRevision};
 
@@ -85,6 +86,8 @@ pub struct EngineInfo {
     pub slots: u32,
     pub shared_prefix_tokens: u32,
     pub load_time: Duration,
+    pub gpu: Option<Placement>,
+    pub gpu_reason: String,
 }
 
 pub(super) fn status(response: proto::GetStatusResponse) -> Result<Status, ClientError> {
@@ -162,5 +165,10 @@ fn engine_info(info: proto::EngineInfo) -> EngineInfo {
         slots: info.slots,
         shared_prefix_tokens: info.shared_prefix_tokens,
         load_time: duration(info.load_time),
+        gpu: (info.gpu_layers > 0).then_some(Placement {
+            device: info.gpu_device,
+            layers: info.gpu_layers,
+        }),
+        gpu_reason: info.gpu_reason,
     }
 }

@@ -135,6 +135,12 @@ fn room(sheet: &mut Sheet<'_>, judge: &Judge) -> fmt::Result {
         "Tokens that the KV cache has room for; 0 until the model is loaded.",
         cells,
     )?;
+    let gpu = state.ready().and_then(|ready| ready.description.gpu.as_ref());
+    sheet.gauge(
+        "judged_gpu_layers",
+        "Layers of the model that a GPU holds; 0 where the CPU has them all.",
+        gpu.map_or(0.0, |gpu| f64::from(gpu.layers)),
+    )?;
     sheet.gauge(
         "judged_max_deadline_seconds",
         "The longest that a request may take.",

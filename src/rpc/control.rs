@@ -232,6 +232,7 @@ fn info(ready: &Ready, slots: usize) -> EngineInfo {
         memory_free_bytes: device.memory_free_bytes,
         memory_total_bytes: device.memory_total_bytes,
     });
+    let gpu = description.gpu.as_ref();
     EngineInfo {
         runtime: description.runtime.clone(),
         cpu_variant: description.cpu_variant.clone(),
@@ -242,6 +243,9 @@ fn info(ready: &Ready, slots: usize) -> EngineInfo {
         slots: count(slots),
         shared_prefix_tokens: count(ready.shared_prefix_tokens),
         load_time: Some(convert::duration(ready.load_time)),
+        gpu_device: gpu.map_or_else(String::new, |gpu| gpu.device.clone()),
+        gpu_layers: gpu.map_or(0, |gpu| gpu.layers),
+        gpu_reason: description.gpu_reason.clone(),
     }
 }
 

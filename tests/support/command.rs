@@ -85,11 +85,16 @@ impl Shell {
 
     /// A daemon without a model, on free ports.
     pub fn serve(&self, more: &[&str]) -> Served {
+        self.serve_with(more, &[])
+    }
+
+    pub fn serve_with(&self, more: &[&str], env: &[(&str, &str)]) -> Served {
         let mut arguments = vec!["serve", "--log-format", "json", "--log", "info"];
         arguments.extend(["--listen", "127.0.0.1:0", "--control-listen", "127.0.0.1:0"]);
         arguments.extend(more);
         let mut child = self
             .command(&arguments)
+            .envs(env.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

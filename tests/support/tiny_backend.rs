@@ -9,6 +9,7 @@
 use std::path::{Path, PathBuf};
 
 use judged::backend::llama::{AdapterFile, ContextConfig, Files, LlamaSource};
+use judged::backend::offload::Wish;
 use judged::backend::{Backend, DecodeError, OpenError, SequenceId, Source, Span, Token};
 use tempfile::TempDir;
 
@@ -70,6 +71,8 @@ impl TinyFiles {
         let source = LlamaSource {
             find: Box::new(move || Ok(files.clone())),
             context,
+            gpu: Wish::CPU,
+            trial: None,
         };
         open(source, work)
     }

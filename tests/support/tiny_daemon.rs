@@ -70,6 +70,14 @@ impl TinyBundle {
         path
     }
 
+    /// The manifest's path, and the store's with the base in it: for the real binary.
+    pub fn on_disk(&self) -> (PathBuf, PathBuf) {
+        let bundle = self.bundle();
+        let store = self.dir.path().join("store");
+        pull(&self.base(), &Store::new(&store).path(&bundle.base));
+        (self.dir.path().join(MANIFEST), store)
+    }
+
     fn bundle(&self) -> Bundle {
         let dir = self.dir.path();
         let base = self.base();
@@ -96,7 +104,7 @@ impl TinyBundle {
              max_rationale_tokens = {MAX_RATIONALE_TOKENS}\n\
              max_rationale_bytes = {MAX_RATIONALE_BYTES}\n"
         );
-        let path = dir.join("tiny.toml");
+        let path = dir.join(MANIFEST);
         std::fs::write(&path, manifest).expect("a writable folder");
         Bundle::load(&path).expect("a good manifest")
     }
@@ -122,6 +130,7 @@ impl TinyBundle {
             kill_switch: Some("malformed_share=1".to_owned()),
             // More than one would fight with the tests beside it.
             threads: Some(1),
+            gpu_layers: Some("0".to_owned()),
             ..Settings::default()
         };
         let resolved = settings.resolve(None, None).expect("no file to read");
@@ -144,14 +153,20 @@ impl TinyBundle {
     }
 }
 
+const MANIFEST: &str = "tiny.toml";
+
+fn pull(base: &Path, path: &Path) {
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("a writable folder");
+    let part = path.with_extension("part");
+    std::fs::copy(base, &part).expect("a copy");
+    std::fs::rename(part, path).expect("a rename");
+}
+
 impl TinyDaemon {
     /// Puts the base into the store, as a pull does.
     pub fn pull(&self) {
         let path = Store::new(self.dir.path().join("store")).path(&self.bundle.base);
-        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a writable folder");
-        let part = path.with_extension("part");
-        std::fs::copy(self.dir.path().join("elsewhere.gguf"), &part).expect("a copy");
-        std::fs::rename(part, path).expect("a rename");
+        pull(&self.dir.path().join("elsewhere.gguf"), &path);
     }
 
     pub async fn loaded(&self) {

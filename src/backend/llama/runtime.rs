@@ -1,7 +1,7 @@
 //! What is one for the whole process: the library's modules, and the machine.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Once, OnceLock};
 
 use llama_cpp_2::llama_backend::{LlamaBackend, load_backends_from_path};
 use llama_cpp_2::{
@@ -57,6 +57,40 @@ fn has_backend(dir: &Path) -> bool {
             .to_string_lossy()
             .starts_with("libggml-cpu")
     })
+}
+
+/// The modules of GPU backends in the folder `gpu` beside those of the CPU.
+pub fn gpu_modules() -> Vec<PathBuf> {
+    let dir = backends_dir().map(|dir| dir.join(GPU_DIR));
+    let entries = dir.and_then(|dir| std::fs::read_dir(dir).ok());
+    let paths = entries
+        .into_iter()
+        .flat_map(|entries| entries.flatten().map(|entry| entry.path()));
+    let is_module = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("libggml-") && name.ends_with(".so")
+    };
+    paths.filter(is_module).collect()
+}
+
+/// Loads the GPU backends, once. A driver that fails can end the process here, and whenever
+/// such a backend is used.
+pub fn load_gpu_modules() {
+    static LOADED: Once = Once::new();
+    LOADED.call_once(|| {
+        if let Some(dir) = backends_dir() {
+            load_backends_from_path(&dir.join(GPU_DIR));
+        }
+    });
+}
+
+const GPU_DIR: &str = "gpu";
+
+/// As [`devices`] numbers them.
+pub fn device_index(name: &str) -> Option<usize> {
+    let devices = list_llama_ggml_backend_devices();
+    let device = devices.into_iter().find(|device| device.name == name);
+    device.map(|device| device.index)
 }
 
 pub fn devices() -> Vec<Device> {

@@ -2,10 +2,12 @@
 
 use std::time::Instant;
 
-use crate::backend::{Backend, DecodeError, Description, SequenceId, Span, Token};
+use serde::{Deserialize, Serialize};
+
+use super::{Backend, DecodeError, Description, SequenceId, Span, Token};
 
 /// Tokens per second.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Speed {
     pub prefill: f64,
     pub decode: f64,
@@ -13,6 +15,9 @@ pub struct Speed {
 
 const PREFILL_TOKENS: usize = 256;
 const DECODE_TOKENS: usize = 24;
+/// Of a usual prompt and answer.
+const NEW_TOKENS: f64 = 130.0;
+const ANSWER_TOKENS: f64 = 31.0;
 /// Below this share of what is expected something is wrong.
 const MUCH_SLOWER: f64 = 0.6;
 
@@ -54,6 +59,11 @@ impl Speed {
         }
         let decode = DECODE_TOKENS as f64 / started.elapsed().as_secs_f64();
         Ok(Self { prefill, decode })
+    }
+
+    /// How long a judgement takes whose context and draft are new, with its sentence.
+    pub fn judgement_seconds(&self) -> f64 {
+        NEW_TOKENS / self.prefill + ANSWER_TOKENS / self.decode
     }
 
     /// What such CPU code gives with as many threads; `None` where we have no figure.

@@ -1,0 +1,140 @@
+//! A GPU is tried by another process first: where a driver fails, llama.cpp ends the process.
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::{ContextConfig, Files};
+use crate::backend::offload::Wish;
+use crate::backend::speed::Speed;
+
+/// Who tries.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// An executable that has the subcommand of [`arguments`].
+    pub program: PathBuf,
+    /// A trial that takes longer has failed.
+    pub limit: Duration,
+}
+
+/// What a trial that went well found.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Outcome {
+    pub device: String,
+    pub layers: u32,
+    pub gpu: Speed,
+    /// Of the CPU alone.
+    pub cpu: Speed,
+}
+
+pub const SUBCOMMAND: &str = "gpu-trial";
+
+impl Trial {
+    /// The error says how it failed.
+    pub fn run(
+        &self,
+        wish: &Wish,
+        files: &Files,
+        context: ContextConfig,
+    ) -> Result<Outcome, String> {
+        let mut child = Command::new(&self.program)
+            .args(arguments(wish, files, context))
+            .env("GGML_NO_BACKTRACE", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("cannot start `{}`: {error}", self.program.display()))?;
+        let answer = read_aside(child.stdout.take());
+        let complaints = read_aside(child.stderr.take());
+        let status = self.wait(&mut child)?;
+        let (answer, complaints) = (answer.join(), complaints.join());
+        if !status.success() {
+            let complaints = complaints.unwrap_or_default();
+            return Err(format!("{}: {}", ending(status), last_words(&complaints)));
+        }
+        serde_json::from_str(&answer.unwrap_or_default())
+            .map_err(|error| format!("its answer is no outcome: {error}"))
+    }
+
+    fn wait(&self, child: &mut Child) -> Result<ExitStatus, String> {
+        let started = Instant::now();
+        loop {
+            match child.try_wait() {
+                Ok(Some(status)) => return Ok(status),
+                Ok(None) if started.elapsed() > self.limit => {
+                    let _ = child.kill();
+                    let _ = child.wait();
+                    return Err(format!("it took longer than {:?}", self.limit));
+                }
+                Ok(None) => std::thread::sleep(POLL),
+                Err(error) => return Err(format!("its end is not known: {error}")),
+            }
+        }
+    }
+}
+
+const POLL: Duration = Duration::from_millis(20);
+
+/// The command line of the trial: [`crate::cli`] reads it.
+fn arguments(wish: &Wish, files: &Files, context: ContextConfig) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = vec![SUBCOMMAND.into()];
+    let mut flag = |name: &str, value: OsString| {
+        arguments.push(name.into());
+        arguments.push(value);
+    };
+    flag("--base", path(&files.base));
+    if let Some(adapter) = &files.adapter {
+        flag("--adapter", path(&adapter.path));
+        flag("--scale", adapter.scale.to_string().into());
+    }
+    flag("--gpu-layers", wish.layers.to_string().into());
+    if let Some(device) = &wish.device {
+        flag("--gpu-device", device.into());
+    }
+    for (name, number) in [
+        ("--cells", context.cells),
+        ("--batch", context.batch),
+        ("--sequences", context.sequences),
+        ("--threads", context.threads),
+    ] {
+        flag(name, number.to_string().into());
+    }
+    arguments
+}
+
+fn path(path: &Path) -> OsString {
+    path.as_os_str().to_owned()
+}
+
+/// Reads a pipe to its end, so that a full one stops nobody.
+fn read_aside(
+    pipe: Option<impl Read + Send + 'static>,
+) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut pipe) = pipe {
+            let _ = pipe.read_to_end(&mut bytes);
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+fn ending(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.signal(), status.code()) {
+        (Some(signal), _) => format!("it died of signal {signal}"),
+        (None, Some(code)) => format!("it ended with {code}"),
+        (None, None) => "it ended".to_owned(),
+    }
+}
+
+/// What the process said last.
+fn last_words(text: &str) -> &str {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.last().unwrap_or("it said nothing")
+}
