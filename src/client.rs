@@ -194,6 +194,7 @@ impl Question {
         let rationale_mode = match self.rationale {
             RationaleMode::None => proto::RationaleMode::None,
             RationaleMode::Sentence => proto::RationaleMode::Sentence,
+            RationaleMode::Evidence => proto::RationaleMode::Evidence,
         };
         proto::JudgeRequest {
             request_id: self.request_id,

@@ -340,7 +340,11 @@ impl Thread {
             cpu_variant = ready.description.cpu_variant,
             threads = ready.description.threads,
             adapter = ready.description.adapter,
-            gpu = ready.description.gpu.as_ref().map(|gpu| gpu.device.as_str()),
+            gpu = ready
+                .description
+                .gpu
+                .as_ref()
+                .map(|gpu| gpu.device.as_str()),
             gpu_layers = ready.description.gpu.as_ref().map(|gpu| gpu.layers),
             gpu_reason = ready.description.gpu_reason,
             "the model is ready"

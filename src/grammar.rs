@@ -1,6 +1,6 @@
-//! The answer's language: a label, then one bounded sentence.
+//! The answer's language: a label, then one bounded sentence, or the evidence alone.
 //!
-//! The bundle's Lark grammar is compiled once. An answer begins with its
+//! The bundle's Lark grammars are compiled once. An answer begins with its
 //! label, chosen from the logits after prefill; the rest is decoded greedily
 //! among the tokens that the grammar allows, and is closed by a full stop
 //! before it can outgrow its bounds, so that every answer is well formed.
@@ -16,51 +16,82 @@ use toktrie::{InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenizerEnv};
 
 use crate::backend::{Token, Tokenizer};
 use crate::models::AnswerSpec;
-use crate::verdict::{Label, Scores};
+use crate::verdict::{Label, RationaleMode, Scores};
 
 /// What closes a sentence that has reached its bounds.
-const CLOSE: &[u8] = b".";
-/// Room for closing after a space: a character may need four single-byte
-/// tokens, and the full stop comes after it.
-const CLOSING_TOKENS: usize = 6;
+const CLOSE_SENTENCE: &str = ".";
+/// What closes a quotation, and the sentence around it.
+const CLOSE_EVIDENCE: &str = "'.";
+/// What stands before a quotation, at most.
+const BEFORE_EVIDENCE: &str = "Rule 5b: '";
+/// Room before what closes, after a space: a character may need four single-byte
+/// tokens.
+const CLOSING_TOKENS: usize = 5;
 /// The same in bytes.
-const CLOSING_BYTES: usize = 8;
+const CLOSING_BYTES: usize = 7;
 
-/// A compiled grammar, with its labels' tokens.
+/// The compiled grammars, with the labels' tokens.
 pub struct Grammar {
     tokenizer: Arc<dyn Tokenizer>,
-    start: Matcher,
+    sentence: Language,
+    evidence: Option<Language>,
     labels: [Vec<Token>; 5],
-    close: Token,
     max_tokens: usize,
     max_bytes: usize,
 }
 
+/// One grammar.
+struct Language {
+    /// Before the first token.
+    start: Matcher,
+    /// What ends an answer that has reached its bounds.
+    close: Vec<Token>,
+    /// Tokens and bytes that closing may take.
+    closing: (usize, usize),
+}
+
 impl Grammar {
-    /// Compiles the grammar and checks that the five labels, and nothing else,
-    /// can come first, and that their first tokens tell them apart.
+    /// Compiles the grammars and checks of each that the five labels, and nothing
+    /// else, can come first, and that their first tokens tell them apart.
     pub fn compile(spec: &AnswerSpec, tokenizer: Arc<dyn Tokenizer>) -> Result<Self, GrammarError> {
-        let start = start(&spec.grammar, &tokenizer)?;
-        let labels = Label::ALL.map(|label| tokenizer.tokenize(label.as_str().as_bytes()));
-        let mut closes = tokenizer.tokenize(CLOSE);
-        let (Some(close), true) = (closes.pop(), closes.is_empty()) else {
-            return Err(GrammarError::Close);
+        let env: TokEnv = Arc::new(Vocabulary::new(&tokenizer)?);
+        let (max_tokens, max_bytes) = (spec.max_rationale_tokens, spec.max_rationale_bytes);
+        let (max_tokens, max_bytes) = (max_tokens as usize, max_bytes as usize);
+        let language = |text: &str, before: &str, end: &str| {
+            let close = tokenizer.tokenize(end.as_bytes());
+            let closing = (CLOSING_TOKENS + close.len(), CLOSING_BYTES + end.len());
+            let tokens = tokenizer.tokenize(before.as_bytes()).len() + closing.0 + 2;
+            let bytes = before.len() + closing.1 + 8;
+            if max_tokens < tokens || max_bytes < bytes {
+                return Err(GrammarError::Bounds { tokens, bytes });
+            }
+            let start = start(text, &env)?;
+            Ok(Language {
+                start,
+                close,
+                closing,
+            })
         };
+        let sentence = language(&spec.grammar, "", CLOSE_SENTENCE)?;
+        if sentence.close.len() != 1 {
+            return Err(GrammarError::Close);
+        }
+        let evidence = match &spec.evidence_grammar {
+            Some(text) => Some(language(text, BEFORE_EVIDENCE, CLOSE_EVIDENCE)?),
+            None => None,
+        };
+        let labels = Label::ALL.map(|label| tokenizer.tokenize(label.as_str().as_bytes()));
         let grammar = Self {
             tokenizer,
-            start,
+            sentence,
+            evidence,
             labels,
-            close,
-            max_tokens: spec.max_rationale_tokens as usize,
-            max_bytes: spec.max_rationale_bytes as usize,
+            max_tokens,
+            max_bytes,
         };
-        if grammar.max_tokens < CLOSING_TOKENS + 2 || grammar.max_bytes < CLOSING_BYTES + 8 {
-            return Err(GrammarError::Bounds {
-                tokens: CLOSING_TOKENS + 2,
-                bytes: CLOSING_BYTES + 8,
-            });
+        for language in grammar.evidence.iter().chain([&grammar.sentence]) {
+            grammar.check_labels(&language.start)?;
         }
-        grammar.check_labels()?;
         Ok(grammar)
     }
 
@@ -72,7 +103,7 @@ impl Grammar {
 
     /// A token to try the model with.
     pub fn probe_token(&self) -> Token {
-        self.close
+        self.sentence.close[0]
     }
 
     /// The probabilities of the labels, from the logits after prefill. Where
@@ -94,10 +125,15 @@ impl Grammar {
         }
     }
 
-    /// Begins an answer with its label. The answer's pending tokens are what
-    /// the model must read before it can go on.
-    pub fn begin(&self, label: Label) -> Result<Answer<'_>, GrammarError> {
-        let mut matcher = self.start.clone();
+    /// Begins an answer with its label: with evidence where that is asked for and
+    /// there is a grammar for it, else with a sentence. The answer's pending tokens
+    /// are what the model must read before it can go on.
+    pub fn begin(&self, label: Label, mode: RationaleMode) -> Result<Answer<'_>, GrammarError> {
+        let language = match (mode, &self.evidence) {
+            (RationaleMode::Evidence, Some(evidence)) => evidence,
+            _ => &self.sentence,
+        };
+        let mut matcher = language.start.clone();
         let tokens = self.labels[label.index()].clone();
         matcher.consume_tokens(&tokens).map_err(GrammarError::of)?;
         let forced = matcher.consume_ff_tokens();
@@ -106,6 +142,7 @@ impl Grammar {
         }
         let mut answer = Answer {
             grammar: self,
+            language,
             matcher,
             sentence_tokens: 0,
             sentence: Vec::new(),
@@ -121,10 +158,10 @@ impl Grammar {
         Ok(answer)
     }
 
-    fn check_labels(&self) -> Result<(), GrammarError> {
+    fn check_labels(&self, start: &Matcher) -> Result<(), GrammarError> {
         for (index, label) in Label::ALL.into_iter().enumerate() {
             let tokens = &self.labels[index];
-            let mut matcher = self.start.clone();
+            let mut matcher = start.clone();
             let accepted = matcher
                 .try_consume_tokens(tokens)
                 .map_err(GrammarError::of)?;
@@ -137,11 +174,7 @@ impl Grammar {
                 }
             }
         }
-        let mask = self
-            .start
-            .clone()
-            .compute_mask()
-            .map_err(GrammarError::of)?;
+        let mask = start.clone().compute_mask().map_err(GrammarError::of)?;
         for token in mask.iter() {
             let piece = self.tokenizer.piece(token);
             let label = Label::ALL
@@ -176,11 +209,12 @@ fn softmax(logits: [f32; 5]) -> [f64; 5] {
 }
 
 /// Tokens that the grammar may force between the label and the sentence.
-const FORCED_LIMIT: usize = 8;
+const FORCED_LIMIT: usize = 16;
 
 /// One answer on its way.
 pub struct Answer<'g> {
     grammar: &'g Grammar,
+    language: &'g Language,
     matcher: Matcher,
     sentence_tokens: usize,
     sentence: Vec<u8>,
@@ -201,6 +235,11 @@ impl Answer<'_> {
         &self.tokens
     }
 
+    /// Whether all of it was forced: nothing is left to choose.
+    pub fn is_whole(&self) -> bool {
+        self.matcher.is_stopped()
+    }
+
     /// Chooses the next token from the logits after the pending ones.
     /// `Finished` is certain to come within the bounds.
     pub fn advance(&mut self, logits: &[f32]) -> Result<Progress, GrammarError> {
@@ -210,10 +249,12 @@ impl Answer<'_> {
                 return self.finish();
             }
             if self.can_close()? {
-                self.consume(self.grammar.close)?;
+                for token in &self.language.close {
+                    self.consume(*token)?;
+                }
                 return self.finish();
             }
-            // A grammar that no full stop can end: an error, never an overlong answer.
+            // A grammar that cannot be closed: an error, never an overlong answer.
             if self.sentence_tokens >= self.grammar.max_tokens {
                 return Err(GrammarError::Stuck);
             }
@@ -241,18 +282,20 @@ impl Answer<'_> {
     }
 
     fn closing(&self) -> bool {
-        self.sentence_tokens + CLOSING_TOKENS >= self.grammar.max_tokens
-            || self.sentence.len() + CLOSING_BYTES >= self.grammar.max_bytes
+        let (tokens, bytes) = self.language.closing;
+        self.sentence_tokens + tokens >= self.grammar.max_tokens
+            || self.sentence.len() + bytes >= self.grammar.max_bytes
     }
 
-    /// Whether a full stop ends the answer here. That the grammar takes one is not enough: it
-    /// could be the beginning of "...".
+    /// Whether what closes ends the answer here. That the grammar takes it is not enough: a full
+    /// stop could be the beginning of "...".
     fn can_close(&self) -> Result<bool, GrammarError> {
         let mut matcher = self.matcher.clone();
         let taken = matcher
-            .try_consume_tokens(&[self.grammar.close])
+            .try_consume_tokens(&self.language.close)
             .map_err(GrammarError::of)?;
-        Ok(taken == 1 && matcher.is_accepting().map_err(GrammarError::of)?)
+        Ok(taken == self.language.close.len()
+            && matcher.is_accepting().map_err(GrammarError::of)?)
     }
 
     /// The likeliest token that the grammar and the bounds allow.
@@ -261,7 +304,11 @@ impl Answer<'_> {
         let tokenizer = self.grammar.tokenizer.as_ref();
         let closing = self.closing();
         let room = self.grammar.max_bytes.saturating_sub(self.sentence.len());
-        let room = room.saturating_sub(if closing { CLOSE.len() } else { CLOSING_BYTES });
+        let (_, bytes) = self.language.closing;
+        let room = room.saturating_sub(match closing {
+            true => bytes - CLOSING_BYTES,
+            false => bytes,
+        });
         let mut best: Option<(Token, f32)> = None;
         for token in mask.iter() {
             let logit = match logits.get(token as usize) {
@@ -350,13 +397,12 @@ impl GrammarError {
 }
 
 /// The matcher before the first token.
-fn start(grammar: &str, tokenizer: &Arc<dyn Tokenizer>) -> Result<Matcher, GrammarError> {
+fn start(grammar: &str, env: &TokEnv) -> Result<Matcher, GrammarError> {
     let compile = |error: &dyn std::fmt::Display| GrammarError::Compile(error.to_string());
-    let env: TokEnv = Arc::new(Vocabulary::new(tokenizer)?);
     // Without slices: those that the crate brings are made for JSON, and cost as much as the rest.
     let capabilities = InferenceCapabilities::default();
     let mut factory =
-        ParserFactory::new(&env, capabilities, &[]).map_err(|error| compile(&error))?;
+        ParserFactory::new(env, capabilities, &[]).map_err(|error| compile(&error))?;
     factory.quiet();
     factory.limits_mut().verbose_errors = false;
     let parser = factory.create_parser(TopLevelGrammar::from_lark(grammar.to_owned()));

@@ -283,7 +283,7 @@ impl Judge {
         }
         Ok(match self.ask_model(request, deadline).await? {
             Ok((scored, events)) => {
-                let rest = (request.rationale == RationaleMode::Sentence).then_some(events);
+                let rest = (request.rationale != RationaleMode::None).then_some(events);
                 (self.by_model(request, &scored), rest)
             }
             Err(reason) => (self.revert(request, Some(reason)), None),
@@ -334,7 +334,7 @@ impl Judge {
         };
         let rationale = match request.rationale {
             RationaleMode::None => String::new(),
-            RationaleMode::Sentence => verdict.rationale,
+            RationaleMode::Sentence | RationaleMode::Evidence => verdict.rationale,
         };
         let fired = verdict.fired.iter().map(|rule| rule.name().to_owned());
         Decision {

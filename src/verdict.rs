@@ -89,13 +89,15 @@ impl Case {
     }
 }
 
-/// Whether the answer carries a sentence that explains it.
+/// How much the answer says of why.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RationaleMode {
     None,
     #[default]
     Sentence,
+    /// The rule, and the words on which it rests, quoted.
+    Evidence,
 }
 
 /// What the caller is to do with the draft.

@@ -99,6 +99,38 @@ fn the_model_cards_examples_get_well_formed_answers_and_read_only_what_is_new() 
 }
 
 #[test]
+fn evidence_is_a_rule_of_the_label_with_a_quotation_and_costs_fewer_tokens() {
+    with_daemon(async |daemon| {
+        let (mut evidence, mut sentences) = (0, 0);
+        for (name, question) in examples() {
+            let sentence = ask(&daemon.client, &question).await;
+            let short = Question {
+                rationale: RationaleMode::Evidence,
+                ..question
+            };
+            let decision = ask(&daemon.client, &short).await;
+            check(daemon, &decision);
+            println!("{name}: {} {}", decision.label, decision.rationale);
+            assert_eq!(decision.label, sentence.label);
+            let whole = decision.rationale.as_str();
+            match decision.label {
+                Label::Pass => assert_eq!(whole, "No rule fires."),
+                label => {
+                    let rest = whole.strip_prefix("Rule ").unwrap();
+                    let (rule, quotation) = rest.split_once(": '").unwrap();
+                    assert_eq!(daemon.bundle.answer.rules[rule], label);
+                    assert!(quotation.ends_with("'."), "{whole}");
+                }
+            }
+            evidence += decision.usage.generated_tokens;
+            sentences += sentence.usage.generated_tokens;
+        }
+        println!("{evidence} tokens of evidence, {sentences} of sentences");
+        assert!(evidence < sentences);
+    });
+}
+
+#[test]
 fn by_default_the_hard_rules_decide_the_first_two_examples() {
     with_daemon(async |daemon| {
         let policy = Policy {

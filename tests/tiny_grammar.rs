@@ -17,7 +17,7 @@ use std::sync::Arc;
 use judged::backend::{Token, Tokenizer};
 use judged::grammar::{Grammar, GrammarError, Progress};
 use judged::models::AnswerSpec;
-use judged::verdict::Label;
+use judged::verdict::{Label, RationaleMode};
 use support::tiny_backend::TinyFiles;
 use support::well_formed::assert_sentence;
 
@@ -31,6 +31,7 @@ fn with_tokenizer(work: impl FnOnce(Arc<dyn Tokenizer>)) {
 fn spec(tokens: u32, bytes: u32) -> AnswerSpec {
     AnswerSpec {
         grammar: GRAMMAR.to_owned(),
+        evidence_grammar: None,
         max_rationale_tokens: tokens,
         max_rationale_bytes: bytes,
         rules: BTreeMap::new(),
@@ -41,7 +42,9 @@ fn spec(tokens: u32, bytes: u32) -> AnswerSpec {
 fn answer(grammar: &Grammar, spec: &AnswerSpec, mut next: impl FnMut(&[u8], &mut [f32])) -> String {
     // More logits than tokens do no harm.
     let mut row = vec![0.0; 1024];
-    let mut answer = grammar.begin(Label::Penalise).unwrap();
+    let mut answer = grammar
+        .begin(Label::Penalise, RationaleMode::Sentence)
+        .unwrap();
     let label_tokens = answer.tokens().len();
     loop {
         row.fill(0.0);
@@ -188,7 +191,7 @@ fn a_grammar_that_no_full_stop_can_end_is_an_error_within_the_bounds() {
             ..spec(48, 320)
         };
         let grammar = Grammar::compile(&spec, tokenizer).unwrap();
-        let mut answer = grammar.begin(Label::Pass).unwrap();
+        let mut answer = grammar.begin(Label::Pass, RationaleMode::Sentence).unwrap();
         let row = vec![0.0; 1024];
         let ended = (0..100).find_map(|_| answer.advance(&row).err());
         assert_eq!(ended, Some(GrammarError::Stuck));

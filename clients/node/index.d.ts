@@ -37,7 +37,7 @@ export interface DraftOptions {
   /** Else the context's `intended_channel`, else e-mail. */
   channel?: Channel;
   /** False: the label alone, which is the fastest answer. */
-  rationale?: boolean;
+  rationale?: boolean | 'evidence';
   /**
    * The same id with the same content gives the same decision again, so keep it with the draft where
    * there are restarts to survive: at most 128 bytes. Without one it is new.

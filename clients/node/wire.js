@@ -19,8 +19,15 @@ export function requestToWire({ requestId, context, draft, channel, rationale = 
     contextJson: typeof context === 'string' ? context : JSON.stringify(context),
     draft,
     channel: named(judge.v1.Channel, 'CHANNEL_', channel),
-    rationaleMode: rationale ? 'RATIONALE_MODE_SENTENCE' : 'RATIONALE_MODE_NONE',
+    rationaleMode: rationaleMode(rationale),
   };
+}
+
+function rationaleMode(rationale) {
+  const modes = [[false, 'NONE'], [true, 'SENTENCE'], ['evidence', 'EVIDENCE']];
+  const mode = modes.find(([ours]) => ours === rationale);
+  if (!mode) throw new RangeError(`rationale is ${rationale}, neither true, false nor 'evidence'`);
+  return `RATIONALE_MODE_${mode[1]}`;
 }
 
 export function reportToWire({ decisionId, kind, by, trueLabel, incidentTier = 0, note = '', probe = '' }) {

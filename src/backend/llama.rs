@@ -152,8 +152,8 @@ struct Attempt<'a> {
 impl Attempt<'_> {
     fn open(&self, serve: &mut dyn FnMut(&mut dyn Backend)) -> Result<(), OpenError> {
         let failed = |text: String| OpenError::Failed(text);
-        let mut model = load(self.library, &self.files.base, self.placement.as_ref())
-            .map_err(failed)?;
+        let mut model =
+            load(self.library, &self.files.base, self.placement.as_ref()).map_err(failed)?;
         let adapter = match &self.files.adapter {
             Some(file) => Some((
                 load_adapter(&mut model, &file.path).map_err(OpenError::Adapter)?,

@@ -15,6 +15,8 @@ pub struct Raw {
 pub struct Engine {
     pub prefill: Work,
     pub decode: Work,
+    /// Tokens of a decode step: how many rationales moved together.
+    pub tokens_per_step: Option<f64>,
     /// Prompt tokens that the KV cache spared.
     pub cached_tokens: u64,
 }
@@ -39,17 +41,16 @@ impl Engine {
         }
         let prefill = after.prefill_time.saturating_sub(before.prefill_time);
         let decode = after.decode_time.saturating_sub(before.decode_time);
+        let decoded = after.decode_tokens.saturating_sub(before.decode_tokens);
+        let steps = after.decode_steps.saturating_sub(before.decode_steps);
         Some(Self {
             prefill: Work::new(
                 after.prefill_tokens.saturating_sub(before.prefill_tokens),
                 prefill.as_secs_f64(),
                 raw.prefill,
             ),
-            decode: Work::new(
-                after.decode_tokens.saturating_sub(before.decode_tokens),
-                decode.as_secs_f64(),
-                raw.decode,
-            ),
+            decode: Work::new(decoded, decode.as_secs_f64(), raw.decode),
+            tokens_per_step: (steps > 0).then(|| decoded as f64 / steps as f64),
             cached_tokens: after.cached_tokens.saturating_sub(before.cached_tokens),
         })
     }

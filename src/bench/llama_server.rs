@@ -98,7 +98,10 @@ impl LlamaServer {
             rationale,
             most_tokens: match rationale {
                 RationaleMode::None => LABEL_TOKENS,
-                RationaleMode::Sentence => LABEL_TOKENS + bundle.answer.max_rationale_tokens,
+                // It has no such grammar: its sentence is what ours is compared with.
+                RationaleMode::Sentence | RationaleMode::Evidence => {
+                    LABEL_TOKENS + bundle.answer.max_rationale_tokens
+                }
             },
             deadline,
         })
@@ -229,7 +232,7 @@ impl LlamaServer {
 /// The whole answer, or its label alone.
 fn grammar(rationale: RationaleMode) -> String {
     match rationale {
-        RationaleMode::Sentence => GRAMMAR_THERE.to_owned(),
+        RationaleMode::Sentence | RationaleMode::Evidence => GRAMMAR_THERE.to_owned(),
         RationaleMode::None => {
             GRAMMAR_THERE.replace("root ::= label \"\\n\" sentence", "root ::= label")
         }

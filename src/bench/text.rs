@@ -68,6 +68,11 @@ fn of_run(run: &Run) -> Vec<String> {
     if let Some(engine) = &run.engine {
         lines.extend(work("prefill", engine.prefill));
         lines.extend(work("decode", engine.decode));
+        lines.extend(
+            engine
+                .tokens_per_step
+                .map(|fill| format!("batch fill   {fill:.2} tokens a decode step")),
+        );
     }
     lines
 }

@@ -87,7 +87,8 @@ pub struct BenchArgs {
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     repeat_contexts: f64,
 
-    /// Whether the model is to write its sentence.
+    /// What the model is to say of why: nothing, a sentence, or the rule with the words on which
+    /// it rests.
     #[arg(long, value_enum, default_value = "sentence")]
     rationale: Rationale,
 
@@ -170,6 +171,7 @@ pub struct BenchArgs {
 enum Rationale {
     None,
     Sentence,
+    Evidence,
 }
 
 impl From<Rationale> for RationaleMode {
@@ -177,6 +179,7 @@ impl From<Rationale> for RationaleMode {
         match rationale {
             Rationale::None => RationaleMode::None,
             Rationale::Sentence => RationaleMode::Sentence,
+            Rationale::Evidence => RationaleMode::Evidence,
         }
     }
 }

@@ -119,7 +119,8 @@ pub struct EvalArgs {
     #[arg(long, value_name = "KEY=VALUE,…")]
     filter: Option<Filter>,
 
-    /// Whether the model is to write its sentence.
+    /// What the model is to say of why: nothing, a sentence, or the rule with the words on which
+    /// it rests.
     #[arg(long, value_enum, default_value = "sentence")]
     rationale: Rationale,
 
@@ -166,6 +167,7 @@ impl EvalArgs {
 enum Rationale {
     None,
     Sentence,
+    Evidence,
 }
 
 impl From<Rationale> for RationaleMode {
@@ -173,6 +175,7 @@ impl From<Rationale> for RationaleMode {
         match rationale {
             Rationale::None => RationaleMode::None,
             Rationale::Sentence => RationaleMode::Sentence,
+            Rationale::Evidence => RationaleMode::Evidence,
         }
     }
 }

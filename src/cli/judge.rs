@@ -58,6 +58,10 @@ pub struct JudgeArgs {
     #[arg(long)]
     no_rationale: bool,
 
+    /// Ask for the rule and the words on which it rests, rather than for a sentence: sooner.
+    #[arg(long, conflicts_with = "no_rationale")]
+    evidence: bool,
+
     /// End with exit code 10 if an answer has one of these labels; `any` means
     /// any answer whose disposition is not DISPATCH, a held PASS too.
     #[arg(long, value_name = "any|LABEL,…")]
@@ -118,9 +122,10 @@ async fn ask_all(
     let ask = Ask {
         client,
         channel: args.channel,
-        rationale: match args.no_rationale {
-            true => RationaleMode::None,
-            false => RationaleMode::Sentence,
+        rationale: match (args.no_rationale, args.evidence) {
+            (true, _) => RationaleMode::None,
+            (false, true) => RationaleMode::Evidence,
+            (false, false) => RationaleMode::Sentence,
         },
         timeout,
         concurrency: args.concurrency.max(1),

@@ -102,7 +102,10 @@ fn print_text(status: &Status) -> anyhow::Result<()> {
                 device.description
             );
         }
-        print::out!("gpu       {}", print::gpu(engine.gpu.as_ref(), &engine.gpu_reason));
+        print::out!(
+            "gpu       {}",
+            print::gpu(engine.gpu.as_ref(), &engine.gpu_reason)
+        );
         print::out!(
             "context   {} cells, {} slots, {} prompt tokens shared, loaded in {:.1} s",
             engine.context_cells,

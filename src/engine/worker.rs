@@ -381,13 +381,14 @@ impl<'a> Worker<'a> {
         active.score(scores);
         let begun = match active.rationale {
             RationaleMode::None => None,
-            RationaleMode::Sentence => Some(self.grammar.begin(scores.best())),
+            mode => Some(self.grammar.begin(scores.best(), mode)),
         };
         self.keep_prefix(id, slot)?;
         match (begun, self.jobs.get_mut(&id)) {
             (Some(Ok(answer)), Some(active)) => {
+                let whole = answer.is_whole();
                 active.answer = Some(answer);
-                Ok(())
+                if whole { self.finish(id) } else { Ok(()) }
             }
             (Some(Err(error)), _) => self.end(id, Some(Event::Failed(JobError::Malformed(error)))),
             (None, _) | (_, None) => self.finish(id),

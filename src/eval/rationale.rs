@@ -43,9 +43,10 @@ impl Agreement {
 /// The rule that holds where no other does.
 const NO_RULE: &str = "7";
 
-/// The label of the rule that a sentence begins with, as in `Rule 2b: …` or `No rule fires: …`.
+/// The label of the rule that a sentence begins with, as in `Rule 2b: …` or `No rule fires: …`;
+/// evidence says `No rule fires.`
 fn named(rationale: &str, rules: &BTreeMap<String, Label>) -> Option<Label> {
-    let (start, _) = rationale.split_once(':')?;
+    let (start, _) = rationale.split_once([':', '.'])?;
     let rule = match start.trim() {
         "No rule fires" => NO_RULE,
         start => start.strip_prefix("Rule ")?.trim(),
@@ -73,6 +74,7 @@ mod tests {
             ),
             ("No rule fires: the round is hedged.", Some(Label::Pass)),
             ("Rule 7: all is well.", Some(Label::Pass)),
+            ("No rule fires.", Some(Label::Pass)),
             ("Rule 9: there is no such rule.", None),
             ("The draft breaks rule 5: it states a round.", None),
             ("Rule 5 is broken.", None),

@@ -10,8 +10,19 @@ fn spec(tokens: u32, bytes: u32) -> AnswerSpec {
     AnswerSpec {
         max_rationale_tokens: tokens,
         max_rationale_bytes: bytes,
+        evidence_grammar: None,
         ..bundle.answer
     }
+}
+
+fn with_evidence(tokens: u32, bytes: u32) -> Grammar {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let bundle = Bundle::load(&root.join("models/tenacious-judge.toml")).unwrap();
+    let spec = AnswerSpec {
+        evidence_grammar: bundle.answer.evidence_grammar,
+        ..spec(tokens, bytes)
+    };
+    Grammar::compile(&spec, tokenizer()).unwrap()
 }
 
 fn grammar(tokens: u32, bytes: u32) -> Grammar {
@@ -50,8 +61,22 @@ impl Chance {
 }
 
 /// Writes an answer from rows of logits, and checks it on the way.
-fn write(grammar: &Grammar, label: Label, mut row: impl FnMut(usize) -> Vec<f32>) -> String {
-    let mut answer = grammar.begin(label).unwrap();
+fn write(grammar: &Grammar, label: Label, row: impl FnMut(usize) -> Vec<f32>) -> String {
+    let sentence = write_in(RationaleMode::Sentence, grammar, label, row);
+    check_sentence(grammar, &sentence);
+    sentence
+}
+
+fn write_in(
+    mode: RationaleMode,
+    grammar: &Grammar,
+    label: Label,
+    mut row: impl FnMut(usize) -> Vec<f32>,
+) -> String {
+    let mut answer = grammar.begin(label, mode).unwrap();
+    if answer.is_whole() {
+        return answer.sentence();
+    }
     let mut tokens = answer.pending().to_vec();
     for step in 0.. {
         assert!(
@@ -62,7 +87,9 @@ fn write(grammar: &Grammar, label: Label, mut row: impl FnMut(usize) -> Vec<f32>
             step <= grammar.max_answer_tokens(),
             "the answer does not end"
         );
-        let progress = answer.advance(&row(step)).unwrap();
+        let progress = answer.advance(&row(step));
+        let progress =
+            progress.unwrap_or_else(|error| panic!("{error}: {label} {:?}", answer.sentence()));
         tokens.extend(answer.pending());
         if progress == Progress::Finished {
             break;
@@ -78,7 +105,6 @@ fn write(grammar: &Grammar, label: Label, mut row: impl FnMut(usize) -> Vec<f32>
     let text = String::from_utf8(grammar.bytes(&tokens)).expect("valid UTF-8");
     let sentence = text.strip_prefix(&format!("{label}\n")).unwrap();
     assert_eq!(sentence, answer.sentence());
-    check_sentence(grammar, sentence);
     sentence.to_owned()
 }
 
@@ -188,6 +214,69 @@ fn the_sentence_is_what_the_model_wants_where_the_grammar_allows_it() {
         row
     });
     assert_eq!(sentence.as_bytes(), wanted);
+}
+
+#[test]
+fn evidence_is_a_rule_of_the_label_with_a_quotation_whatever_the_logits_say() {
+    let grammars = [
+        with_evidence(48, 320),
+        with_evidence(19, 27),
+        with_evidence(200, 40),
+    ];
+    let size = ScriptedTokenizer::default().vocab_size();
+    let rules = |label| match label {
+        Label::Suppress => &["1", "2", "2b"][..],
+        Label::Escalate => &["3"],
+        Label::Block => &["4", "5", "5b", "5c", "5d"],
+        Label::Penalise => &["6"],
+        Label::Pass => &[],
+    };
+    let mut chance = Chance(13);
+    for round in 0..3000 {
+        let grammar = &grammars[round % grammars.len()];
+        let label = Label::ALL[round % 5];
+        let row = |_| chance.row(size);
+        let evidence = write_in(RationaleMode::Evidence, grammar, label, row);
+        if label == Label::Pass {
+            assert_eq!(evidence, "No rule fires.");
+            continue;
+        }
+        let rest = evidence.strip_prefix("Rule ").unwrap();
+        let (rule, quotation) = rest.split_once(": '").unwrap();
+        assert!(rules(label).contains(&rule), "{evidence:?}");
+        let quoted = quotation.strip_suffix("'.").unwrap();
+        assert!(
+            !quoted.is_empty() && quoted.trim() == quoted,
+            "{evidence:?}"
+        );
+        assert!(!quoted.chars().any(char::is_control), "{evidence:?}");
+    }
+}
+
+#[test]
+fn a_quotation_that_never_ends_is_ended_within_the_bounds() {
+    let size = ScriptedTokenizer::default().vocab_size();
+    let grammar = with_evidence(48, 320);
+    for byte in [b'a', b'\'', b'.', b' ', b'<', b'\n', 0, 0xf0] {
+        let evidence = write_in(RationaleMode::Evidence, &grammar, Label::Block, |_| {
+            let mut row = vec![0.0; size];
+            row[byte as usize] = 50.0;
+            row
+        });
+        assert!(
+            evidence.ends_with("'.") && evidence.len() <= 320,
+            "{evidence:?}"
+        );
+    }
+}
+
+#[test]
+fn without_a_grammar_for_evidence_it_is_a_sentence() {
+    let grammar = grammar(48, 320);
+    let size = ScriptedTokenizer::default().vocab_size();
+    let row = |_| vec![0.0; size];
+    let asked = write_in(RationaleMode::Evidence, &grammar, Label::Block, row);
+    assert_eq!(asked, write(&grammar, Label::Block, row));
 }
 
 #[test]

@@ -135,7 +135,9 @@ fn room(sheet: &mut Sheet<'_>, judge: &Judge) -> fmt::Result {
         "Tokens that the KV cache has room for; 0 until the model is loaded.",
         cells,
     )?;
-    let gpu = state.ready().and_then(|ready| ready.description.gpu.as_ref());
+    let gpu = state
+        .ready()
+        .and_then(|ready| ready.description.gpu.as_ref());
     sheet.gauge(
         "judged_gpu_layers",
         "Layers of the model that a GPU holds; 0 where the CPU has them all.",

@@ -103,6 +103,8 @@ pub enum ContextFormat {
 pub struct AnswerSpec {
     /// The grammar's text.
     pub grammar: String,
+    /// That of answers with evidence in the place of a sentence.
+    pub evidence_grammar: Option<String>,
     pub max_rationale_tokens: u32,
     pub max_rationale_bytes: u32,
     /// The label of each rule that a rationale may name; may be empty.
@@ -161,6 +163,10 @@ impl Bundle {
         };
         let template = companion("prompt.template", &manifest.prompt.template)?;
         let grammar = companion("answer.grammar", &manifest.answer.grammar)?;
+        let evidence_grammar = match &manifest.answer.evidence_grammar {
+            Some(name) => Some(companion("answer.evidence_grammar", name)?),
+            None => None,
+        };
         // The engine may run elsewhere than where the path was given.
         let folder = std::path::absolute(folder.join(".")).map_err(|source| BundleError::Read {
             path: path.to_owned(),
@@ -185,6 +191,7 @@ impl Bundle {
             },
             answer: AnswerSpec {
                 grammar,
+                evidence_grammar,
                 max_rationale_tokens: manifest.answer.max_rationale_tokens,
                 max_rationale_bytes: manifest.answer.max_rationale_bytes,
                 rules: manifest.answer.rules,

@@ -269,6 +269,7 @@ fn rationale_mode(number: i32) -> Result<RationaleMode, i32> {
         Ok(proto::RationaleMode::Unspecified | proto::RationaleMode::Sentence) => {
             Ok(RationaleMode::Sentence)
         }
+        Ok(proto::RationaleMode::Evidence) => Ok(RationaleMode::Evidence),
         Err(_) => Err(number),
     }
 }

@@ -35,6 +35,11 @@ test('the model decides: the label first, with scores and one sentence', async (
   assert.ok(verdict.usage.promptTokens > 0);
 });
 
+test('evidence quotes, rather than explains', async () => {
+  const verdict = await judge.judge(prospect, draft, { rationale: 'evidence' });
+  assert.match(verdict.rationale, /^(No rule fires\.|Rule \w+: '.+'\.)$/);
+});
+
 test('a deadline holds', async () => {
   await assert.rejects(judge.judge(prospect, draft, { timeout: 0.05 }), DeadlineExceeded);
 });

@@ -6,6 +6,7 @@ that the answer is well formed; the hard rules' labels are asserted.
 
 import json
 import os
+import re
 import subprocess
 import sys
 import uuid
@@ -58,6 +59,13 @@ def refusal(call):
             if packed.Is(kind.DESCRIPTOR):
                 details[kind] = kind.FromString(packed.value)
     return caught.value.code(), details
+
+
+def test_evidence_quotes_rather_than_explains(judge):
+    answer = judge.Judge(
+        request(rationale_mode=judge_pb2.RATIONALE_MODE_EVIDENCE), timeout=SECONDS
+    )
+    assert re.fullmatch(r"No rule fires\.|Rule \w+: '.+'\.", answer.rationale), answer
 
 
 def test_a_hard_rule_decides_without_the_model(judge):

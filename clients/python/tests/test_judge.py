@@ -64,6 +64,8 @@ def test_a_pass_of_the_rules_is_not_sent(judge):
     verdict = judge.judge(PROSPECT, "Hi, a word?", channel="SMS", rationale=False)
     assert (verdict.label, verdict.disposition) == ("PASS", "HOLD_FOR_REVIEW")
     assert verdict.rationale == ""
+    with pytest.raises(ValueError, match="rationale"):
+        judge.judge(PROSPECT, "Hi, a word?", rationale="long")
     assert not verdict.may_send
 
 

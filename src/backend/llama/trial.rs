@@ -112,9 +112,7 @@ fn path(path: &Path) -> OsString {
 }
 
 /// Reads a pipe to its end, so that a full one stops nobody.
-fn read_aside(
-    pipe: Option<impl Read + Send + 'static>,
-) -> std::thread::JoinHandle<String> {
+fn read_aside(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<String> {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         if let Some(mut pipe) = pipe {

@@ -44,7 +44,11 @@ fn a_gpu_with_room_gets_every_layer_and_the_output() {
 
 #[test]
 fn where_not_all_fits_the_rest_stays_on_the_cpu() {
-    let layers = |free| placed(wish(Layers::Auto, None), &[gpu("CUDA0", free)]).unwrap().1;
+    let layers = |free| {
+        placed(wish(Layers::Auto, None), &[gpu("CUDA0", free)])
+            .unwrap()
+            .1
+    };
     assert_eq!(layers(500 + 28 * 30 + 200), 29);
     assert_eq!(layers(500 + 28 * 30 + 199), 28);
     assert_eq!(layers(500 + 28 * 30 - 1), 27);
@@ -83,7 +87,11 @@ fn a_named_gpu_is_taken_or_missed_by_name() {
 #[test]
 fn a_number_of_layers_is_meant_and_bounded_by_the_model() {
     let devices = [gpu("CUDA0", 15_000)];
-    let layers = |count| placed(wish(Layers::Count(count), None), &devices).unwrap().1;
+    let layers = |count| {
+        placed(wish(Layers::Count(count), None), &devices)
+            .unwrap()
+            .1
+    };
     assert_eq!((layers(10), layers(29), layers(99)), (10, 29, 29));
 }
 

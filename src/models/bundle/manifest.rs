@@ -46,6 +46,7 @@ pub(super) struct PromptTable {
 #[serde(deny_unknown_fields)]
 pub(super) struct AnswerTable {
     pub(super) grammar: String,
+    pub(super) evidence_grammar: Option<String>,
     pub(super) max_rationale_tokens: u32,
     pub(super) max_rationale_bytes: u32,
     #[serde(default)]

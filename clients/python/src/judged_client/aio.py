@@ -13,7 +13,7 @@ from judge.v1.judge_pb2_grpc import JudgeServiceStub
 
 from . import events, report, verdict
 from .connection import Connection
-from .draft import Channel, Draft, new_id
+from .draft import Channel, Draft, Rationale, new_id
 from .errors import from_call
 from .events import Event
 from .verdict import Label, Verdict
@@ -49,7 +49,7 @@ class AsyncJudge:
         context: Mapping[str, Any] | str,
         draft: str,
         channel: Channel | None = None,
-        rationale: bool = True,
+        rationale: Rationale = True,
         timeout: float | None = None,
         request_id: str | None = None,
     ) -> Verdict:

@@ -11,6 +11,13 @@ from typing import Any, Literal
 from judge.v1 import judge_pb2 as pb
 
 Channel = Literal["EMAIL", "SMS", "LINKEDIN"]
+Rationale = bool | Literal["evidence"]
+
+_MODES = {
+    False: pb.RATIONALE_MODE_NONE,
+    True: pb.RATIONALE_MODE_SENTENCE,
+    "evidence": pb.RATIONALE_MODE_EVIDENCE,
+}
 
 
 def new_id() -> str:
@@ -27,12 +34,16 @@ class Draft:
     draft: str
     #: None: the context's `intended_channel`, else e-mail.
     channel: Channel | None = None
-    #: False: the label alone, which is the fastest answer.
-    rationale: bool = True
+    #: False: the label alone, which is the fastest answer; "evidence": the rule and the words on
+    #: which it rests, rather than a sentence.
+    rationale: Rationale = True
     request_id: str = field(default_factory=new_id)
 
     def to_wire(self) -> pb.JudgeRequest:
-        """ValueError for a channel that does not exist, or a context that is not JSON."""
+        """ValueError for a channel or a rationale that does not exist, or a context that is not
+        JSON."""
+        if self.rationale not in _MODES:
+            raise ValueError(f"rationale is {self.rationale!r}, not True, False or 'evidence'")
         context = self.context
         text = context if isinstance(context, str) else json.dumps(context, allow_nan=False)
         return pb.JudgeRequest(
@@ -40,7 +51,5 @@ class Draft:
             context_json=text,
             draft=self.draft,
             channel=f"CHANNEL_{self.channel or 'UNSPECIFIED'}",
-            rationale_mode=(
-                pb.RATIONALE_MODE_SENTENCE if self.rationale else pb.RATIONALE_MODE_NONE
-            ),
+            rationale_mode=_MODES[self.rationale],
         )
