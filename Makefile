@@ -51,7 +51,7 @@ drill-memory: ## Compare the memory after 1,000 and after 10,000 mixed requests 
 gpu-module: build ## Build llama.cpp's module for a kind of GPU alone (KIND=cuda|vulkan)
 	@scripts/gpu-module $(KIND)
 
-drill-gpu: build ## Let drivers fail in every way under the daemon, and count labels (DATA=… CASES=20)
+drill-gpu: build ## Run layers on Vulkan without a GPU, and let drivers fail in every way
 	@scripts/drill-gpu
 
 train: build ## Train an adapter on the served base (DATA=… DEV=… OUT=target/adapter)

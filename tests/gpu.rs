@@ -15,8 +15,8 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::Value;
-use support::command::Shell;
+use serde_json::{Value, json};
+use support::command::{Served, Shell};
 use support::tiny_daemon::TinyBundle;
 
 /// A daemon on the tiny model, with these modules for GPUs beside those of the CPU.
@@ -65,6 +65,16 @@ impl Host {
 
     /// The status once the model decides, of a daemon with these flags.
     fn status(&self, flags: &[&str]) -> Value {
+        self.serve(flags, &[], |_, status| status)
+    }
+
+    /// What `work` gives of a daemon whose model decides, with these flags and variables.
+    fn serve<T>(
+        &self,
+        flags: &[&str],
+        env: &[(&str, &str)],
+        work: impl FnOnce(&Served, Value) -> T,
+    ) -> T {
         let (manifest, store) = self.bundle.on_disk();
         let mut arguments = vec![
             "--bundle",
@@ -76,12 +86,61 @@ impl Host {
         ];
         arguments.extend(flags);
         let modules = self.modules();
-        let env = [("JUDGED_BACKENDS_DIR", modules.to_str().unwrap())];
+        let env = [env, &[("JUDGED_BACKENDS_DIR", modules.to_str().unwrap())]].concat();
         let daemon = self.shell.serve_with(&arguments, &env);
         let waited = ["status", "--addr", &daemon.control, "--wait", "--json"];
         let status = self.shell.run(&waited);
         assert_eq!(status.code, 0, "{status:?}");
-        status.json().remove(0)
+        work(&daemon, status.json().remove(0))
+    }
+
+    /// The module for Vulkan that was built, on a driver that needs no GPU.
+    fn with_vulkan(self) -> Self {
+        let built = Path::new(env!("CARGO_BIN_EXE_judged"));
+        let built = built.with_file_name("lib/gpu/libggml-vulkan.so");
+        assert!(built.exists(), "run `scripts/gpu-module vulkan` first");
+        symlink(built, self.modules().join("gpu/libggml-vulkan.so")).unwrap();
+        self
+    }
+
+    /// What the status says of the GPU, and the labels of the cases.
+    fn on_lavapipe(&self, flags: &[&str], env: &[(&str, &str)]) -> (Value, Vec<String>) {
+        let env = [env, &LAVAPIPE].concat();
+        self.serve(flags, &env, |daemon, status| {
+            let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("training/data/priority.jsonl");
+            let asked: String = std::fs::read_to_string(cases)
+                .unwrap()
+                .lines()
+                .take(CASES)
+                .map(|line| {
+                    let case: Value = serde_json::from_str(line).unwrap();
+                    let (name, context, draft) = (&case["id"], &case["context"], &case["draft"]);
+                    format!(
+                        "{}\n",
+                        json!({"name": name, "context": context, "draft": draft})
+                    )
+                })
+                .collect();
+            let cases = self.shell.file("cases.jsonl", &asked);
+            let arguments = [
+                "judge",
+                &cases,
+                "--addr",
+                &daemon.judge,
+                "--no-rationale",
+                "--json",
+            ];
+            let answers = self.shell.run(&arguments);
+            assert_eq!(answers.code, 0, "{answers:?}");
+            let mut labels: Vec<String> = answers
+                .json()
+                .iter()
+                .map(|answer| format!("{} {}", answer["name"], answer["label"]))
+                .collect();
+            labels.sort();
+            assert_eq!(labels.len(), CASES);
+            (status["engine"].clone(), labels)
+        })
     }
 
     fn gpu_reason(&self, flags: &[&str]) -> String {
@@ -91,6 +150,71 @@ impl Host {
         assert_eq!(status["engine"]["gpu_layers"], 0, "{status}");
         assert_eq!(status["engine"]["gpu_device"], Value::Null, "{status}");
         status["engine"]["gpu_reason"].as_str().unwrap().to_owned()
+    }
+}
+
+const CASES: usize = 20;
+
+/// ggml takes a Vulkan device that is no GPU only where it is named.
+const LAVAPIPE: [(&str, &str); 2] = [
+    ("GGML_VK_VISIBLE_DEVICES", "0"),
+    (
+        "VK_ICD_FILENAMES",
+        "/usr/share/vulkan/icd.d/lvp_icd.x86_64.json",
+    ),
+];
+
+#[test]
+#[ignore = "needs the module for Vulkan: `make drill-gpu` builds it"]
+fn layers_on_vulkan_give_the_labels_of_the_cpu() {
+    let host = Host::new().with_vulkan();
+    let (_, expected) = host.on_lavapipe(&["--gpu-layers", "0"], &[]);
+    // It has two layers and an output matrix.
+    for (layers, found) in [("1", 1), ("2", 2), ("3", 3), ("99", 3)] {
+        let (engine, labels) = host.on_lavapipe(&["--gpu-layers", layers], &[]);
+        println!("gpu_layers {layers}: {}", engine["gpu_reason"]);
+        assert_eq!(engine["gpu_device"], "Vulkan0", "{engine}");
+        assert_eq!(engine["gpu_layers"], found, "{engine}");
+        assert_eq!(labels, expected, "{layers} layers");
+    }
+}
+
+#[test]
+#[ignore = "needs the module for Vulkan: `make drill-gpu` builds it"]
+fn a_gpu_that_is_slower_than_the_cpu_is_left_alone() {
+    let host = Host::new().with_vulkan();
+    let (engine, _) = host.on_lavapipe(&[], &[]);
+    println!("gpu_layers auto: {}", engine["gpu_reason"]);
+    let reason = engine["gpu_reason"].as_str().unwrap();
+    assert!(
+        reason.starts_with("`Vulkan0` is slower than the CPU"),
+        "{reason}"
+    );
+}
+
+#[test]
+#[ignore = "needs the module for Vulkan: `make drill-gpu` builds it"]
+fn a_driver_that_fails_at_whatever_stage_leaves_the_cpu_its_labels() {
+    let host = Host::new().with_vulkan();
+    let driver = host.shell.home.path().join("failing-vulkan.so");
+    let compiled = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .arg(&driver)
+        .arg("scripts/failing-vulkan.c")
+        .status();
+    assert!(compiled.unwrap().success());
+    let (_, expected) = host.on_lavapipe(&["--gpu-layers", "0"], &[]);
+    for stage in ["init", "load", "decode"] {
+        let env = [("LD_PRELOAD", driver.to_str().unwrap()), ("FAIL_AT", stage)];
+        let (engine, labels) = host.on_lavapipe(&["--gpu-layers", "3"], &env);
+        println!("a driver that fails at {stage}: {}", engine["gpu_reason"]);
+        let reason = engine["gpu_reason"].as_str().unwrap();
+        assert!(
+            reason.starts_with("the trial of the GPU failed"),
+            "{reason}"
+        );
+        assert_eq!(engine["gpu_layers"], 0, "{engine}");
+        assert_eq!(labels, expected, "{stage}");
     }
 }
 

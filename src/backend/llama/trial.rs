@@ -133,6 +133,6 @@ fn ending(status: ExitStatus) -> String {
 
 /// What the process said last.
 fn last_words(text: &str) -> &str {
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines.last().unwrap_or("it said nothing")
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.next_back().unwrap_or("it said nothing")
 }
