@@ -325,7 +325,8 @@ fn health_tells_by_its_exit_code_what_a_probe_wants_to_know() {
     }
     assert_eq!(ask(&without_model.judge, "judge.v1.Nothing"), (4, None));
     assert_eq!(ask(NOBODY, ""), (3, None));
-    let by_rules = shell.serve(&["--mode=rules-only"]);
+    let elsewhere = Shell::new();
+    let by_rules = elsewhere.serve(&["--mode=rules-only"]);
     assert_eq!(ask(&by_rules.judge, service), serving);
 }
 

@@ -261,7 +261,7 @@ fn health_is_told_over_tls_without_a_token() {
     let ran = shell.run_with(&["health", "--addr", &addr], &env, "");
     assert_eq!((ran.code, ran.stdout.trim()), (0, "SERVING"), "{ran:?}");
     assert_eq!(shell.run(&["health", "--addr", &addr]).code, 3);
-    assert_eq!(shell.run(&["health", "--addr", &served.judge]).code, 3);
+    assert_ne!(shell.run(&["health", "--addr", &served.judge]).code, 0);
 }
 
 #[test]
