@@ -4,7 +4,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 PREFIX ?= /usr/local
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint docs bench bench-against train dist sbom install clean test-observability drill-kill drill-disk drill-switch drill-memory drill-gpu gpu-module
+.PHONY: help run build test lint docs bench bench-against train dist sbom install clean test-observability drill-kill drill-disk drill-switch drill-memory deb drill-debian drill-cpus drill-gpu gpu-module
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 26
@@ -45,6 +45,14 @@ drill-disk: build ## Take the disk away from under the daemon in every way (as r
 drill-switch: build ## Drive each condition of the kill switch to its trip, restart, re-arm
 	@scripts/drill-switch
 
+drill-debian: dist deb ## Try the tarball and the package in a bare Debian, with systemd (as root)
+	@scripts/setup drills
+	@scripts/drill-debian
+
+drill-cpus: build ## Judge the same cases on this CPU, without AVX-512 and without AVX2 (CASES=20 REAL_CASES=2)
+	@scripts/setup drills
+	@scripts/drill-cpus
+
 drill-memory: ## Compare the memory after 1,000 and after 10,000 mixed requests (REQUESTS=10000)
 	JUDGED_MEMORY_REQUESTS=$(or $(REQUESTS),10000) cargo test --release --test memory -- --nocapture
 
@@ -60,12 +68,16 @@ train: build ## Train an adapter on the served base (DATA=… DEV=… OUT=target
 dist: build ## Pack dist/judged-<version>-linux-<cpu>.tar.gz, which runs anywhere
 	@scripts/dist
 
+deb: build ## Pack dist/judged_<version>-1_<cpu>.deb, for Debian 12 and newer
+	@scripts/setup deb
+	@scripts/deb
+
 sbom: ## Write target/judged.cdx.json: what is linked in, in CycloneDX's format
 	@mkdir -p target
 	scripts/sbom.py >target/judged.cdx.json
 
 install: ## Install what `make build` made (PREFIX=/usr/local DESTDIR=…)
-	@scripts/install "$(DESTDIR)$(PREFIX)"
+	@DESTDIR="$(DESTDIR)" scripts/install "$(PREFIX)"
 
 clean: ## Delete all that was made; the next build compiles llama.cpp again
 	rm -rf target dist .venv clients/node/node_modules clients/python/gen

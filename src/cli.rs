@@ -9,6 +9,7 @@ mod decisions;
 mod doctor;
 mod eval;
 mod gpu_trial;
+mod health;
 mod judge;
 mod kill_switch;
 mod mode;
@@ -81,6 +82,7 @@ enum Command {
     ConvertAdapter(convert_adapter::ConvertAdapterArgs),
     Doctor(doctor::DoctorArgs),
     Status(status::StatusArgs),
+    Health(health::HealthArgs),
     Decisions(decisions::DecisionsArgs),
     Report(report::ReportArgs),
     Mode(mode::ModeArgs),
@@ -124,6 +126,7 @@ pub fn run() -> ExitCode {
         Command::ConvertAdapter(args) => convert_adapter::run(args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Health(args) => health::run(&args),
         Command::Decisions(args) => decisions::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Mode(args) => mode::run(&args),

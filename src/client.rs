@@ -13,6 +13,9 @@ use std::time::Duration;
 use tonic::Request;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel as Transport;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 pub use self::access::Access;
 use self::access::Bearer;
@@ -31,11 +34,15 @@ use crate::verdict::{Decision, Mode, RationaleMode};
 
 type Connection = InterceptedService<Transport, Bearer>;
 
+/// How long a daemon that lives takes at most to say so.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A connection to one daemon. Cheap to clone: requests share it.
 #[derive(Clone)]
 pub struct Client {
     judge: JudgeServiceClient<Connection>,
     control: ControlServiceClient<Connection>,
+    health: HealthClient<Connection>,
 }
 
 /// What to ask of the daemon.
@@ -70,7 +77,8 @@ impl Client {
         let connection = InterceptedService::new(transport, bearer);
         Ok(Self {
             judge: JudgeServiceClient::new(connection.clone()),
-            control: ControlServiceClient::new(connection),
+            control: ControlServiceClient::new(connection.clone()),
+            health: HealthClient::new(connection),
         })
     }
 
@@ -185,6 +193,16 @@ impl Client {
         let request = Request::new(proto::GetStatusRequest {});
         let response = self.control.get_status(request).await.map_err(refused)?;
         status(response.into_inner())
+    }
+
+    /// Whether a service, by its full name, serves; the empty name is the process.
+    pub async fn serves(&mut self, service: &str) -> Result<bool, ClientError> {
+        let mut request = Request::new(HealthCheckRequest {
+            service: service.to_owned(),
+        });
+        request.set_timeout(HEALTH_TIMEOUT);
+        let response = self.health.check(request).await.map_err(refused)?;
+        Ok(response.into_inner().status == i32::from(ServingStatus::Serving))
     }
 }
 

@@ -307,6 +307,29 @@ async fn status_waits_until_the_model_decides() {
     assert!(ready.stdout.contains("engine    ready"), "{}", ready.stdout);
 }
 
+#[test]
+fn health_tells_by_its_exit_code_what_a_probe_wants_to_know() {
+    let shell = Shell::new();
+    let without_model = shell.serve(&[]);
+    let ask = |addr: &str, service: &str| {
+        let ran = shell.run(&["health", "--addr", addr, "--service", service, "--json"]);
+        let status = ran.json().pop().map(|told| told["status"].clone());
+        (ran.code, status)
+    };
+    let service = "judge.v1.JudgeService";
+    let not_serving = (5, Some(json!("NOT_SERVING")));
+    let serving = (0, Some(json!("SERVING")));
+    for addr in [&without_model.judge, &without_model.control] {
+        assert_eq!(ask(addr, service), not_serving);
+        assert_eq!(ask(addr, ""), serving);
+    }
+    assert_eq!(ask(&without_model.judge, "judge.v1.Nothing"), (4, None));
+    assert_eq!(ask(NOBODY, ""), (3, None));
+    let elsewhere = Shell::new();
+    let by_rules = elsewhere.serve(&["--mode=rules-only"]);
+    assert_eq!(ask(&by_rules.judge, service), serving);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn status_does_not_wait_for_an_engine_that_failed() {
     let mut setup = Setup::new();

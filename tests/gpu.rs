@@ -86,8 +86,14 @@ impl Host {
         ];
         arguments.extend(flags);
         let modules = self.modules();
-        let env = [env, &[("JUDGED_BACKENDS_DIR", modules.to_str().unwrap())]].concat();
-        let daemon = self.shell.serve_with(&arguments, &env);
+        let modules = [("JUDGED_BACKENDS_DIR", modules.to_str().unwrap())];
+        let variables = env.iter().chain(&modules);
+        let variables: Vec<String> = variables
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let mut program = vec!["env"];
+        program.extend(variables.iter().map(String::as_str));
+        let daemon = self.shell.serve_by(&program, &arguments);
         let waited = ["status", "--addr", &daemon.control, "--wait", "--json"];
         let status = self.shell.run(&waited);
         assert_eq!(status.code, 0, "{status:?}");

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use judged::config::Settings;
+use judged::config::{Config, Settings};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -229,6 +229,25 @@ fn the_service_unit_sets_what_exists_and_waits_for_a_drain() {
     assert_eq!(values("ExecStart"), ["/usr/local/bin/judged serve"]);
     let stop: f64 = values("TimeoutStopSec")[0].parse().unwrap();
     assert!(stop > settings["drain_timeout"].value.as_f64().unwrap());
+}
+
+#[test]
+fn packages_and_images_set_what_exists_and_run_as_the_chart_does() {
+    let file = root().join("deploy/debian/judged.toml");
+    let packaged = Settings::default().resolve(None, Some(&file)).unwrap();
+    Config::new(&packaged).unwrap();
+    let chart = read("deploy/helm/judged/templates/statefulset.yaml");
+    for image in ["deploy/docker/Dockerfile", "deploy/docker/cuda.Dockerfile"] {
+        let text = read(image);
+        for variable in text.split("JUDGED_").skip(1) {
+            let (name, _) = variable.split_once('=').unwrap();
+            let name = name.to_lowercase();
+            assert!(packaged.contains_key(&name), "{image}: no setting {name}");
+        }
+        let (_, user) = text.split_once("\nUSER ").unwrap();
+        let (user, _) = user.split_once(':').unwrap();
+        assert!(chart.contains(&format!("runAsUser: {user}\n")), "{image}");
+    }
 }
 
 #[test]

@@ -245,6 +245,25 @@ fn commands(section: &str) -> String {
     block.to_owned()
 }
 
+/// As in a pod, where the probe is a command beside the daemon.
+#[test]
+fn health_is_told_over_tls_without_a_token() {
+    let shell = Shell::new();
+    let authority = Authority::new("authority of the daemon");
+    let (cert, key) = authority.sign().write(shell.home.path(), "daemon");
+    let ca = shell.file("ca.pem", &authority.pem());
+    let tokens = shell.file("tokens.toml", "");
+    let (cert, key) = (cert.to_str().unwrap(), key.to_str().unwrap());
+    let files = ["--tls-cert", cert, "--tls-key", key, "--tokens", &tokens];
+    let served = shell.serve(&[&["--mode=rules-only"], &files[..]].concat());
+    let addr = format!("https://{}", served.judge);
+    let env = [("JUDGED_CLIENT_TLS_CA", ca.as_str())];
+    let ran = shell.run_with(&["health", "--addr", &addr], &env, "");
+    assert_eq!((ran.code, ran.stdout.trim()), (0, "SERVING"), "{ran:?}");
+    assert_eq!(shell.run(&["health", "--addr", &addr]).code, 3);
+    assert_ne!(shell.run(&["health", "--addr", &served.judge]).code, 0);
+}
+
 #[test]
 fn the_commands_of_the_security_page_make_certificates_that_work() {
     let shell = Shell::new();

@@ -85,16 +85,22 @@ impl Shell {
 
     /// A daemon without a model, on free ports.
     pub fn serve(&self, more: &[&str]) -> Served {
-        self.serve_with(more, &[])
+        self.serve_by(&[], more)
     }
 
-    pub fn serve_with(&self, more: &[&str], env: &[(&str, &str)]) -> Served {
-        let mut arguments = vec!["serve", "--log-format", "json", "--log", "info"];
-        arguments.extend(["--listen", "127.0.0.1:0", "--control-listen", "127.0.0.1:0"]);
-        arguments.extend(more);
-        let mut child = self
-            .command(&arguments)
-            .envs(env.iter().copied())
+    /// The same, run by a program that gets the command as its last arguments.
+    pub fn serve_by(&self, program: &[&str], more: &[&str]) -> Served {
+        let mut line = program.to_vec();
+        line.extend([env!("CARGO_BIN_EXE_judged"), "serve"]);
+        line.extend(["--log-format", "json", "--log", "info"]);
+        line.extend(["--listen", "127.0.0.1:0", "--control-listen", "127.0.0.1:0"]);
+        line.extend(more);
+        let mut child = Command::new(line[0])
+            .args(&line[1..])
+            .env_clear()
+            .env("HOME", self.home.path())
+            .env("PATH", "/usr/bin:/bin")
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
