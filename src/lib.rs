@@ -13,6 +13,8 @@ pub mod context;
 
 pub mod verdict;
 
+pub mod decision_json;
+
 pub mod rules;
 
 pub mod decision_log;
