@@ -68,6 +68,8 @@ pub mod eval;
 
 pub mod bench;
 
+pub mod worker;
+
 pub mod exit_code;
 
 pub mod cli;

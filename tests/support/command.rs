@@ -8,11 +8,18 @@
 )]
 
 use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+/// A port that nobody has, for who must be told one.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
 
 /// What a command left behind.
 #[derive(Debug)]
@@ -85,8 +92,13 @@ impl Shell {
 
     /// A daemon without a model, on free ports.
     pub fn serve(&self, more: &[&str]) -> Served {
+        self.serve_on("127.0.0.1:0", more)
+    }
+
+    /// The same, where callers expect it.
+    pub fn serve_on(&self, listen: &str, more: &[&str]) -> Served {
         let mut arguments = vec!["serve", "--log-format", "json", "--log", "info"];
-        arguments.extend(["--listen", "127.0.0.1:0", "--control-listen", "127.0.0.1:0"]);
+        arguments.extend(["--listen", listen, "--control-listen", "127.0.0.1:0"]);
         arguments.extend(more);
         let mut child = self
             .command(&arguments)
