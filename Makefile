@@ -4,7 +4,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 PREFIX ?= /usr/local
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint docs bench bench-against train dist sbom install clean test-observability drill-kill drill-disk drill-switch drill-memory deb drill-debian drill-cpus drill-gpu gpu-module
+.PHONY: help run build test lint docs bench bench-against train dist sbom install clean test-observability drill-kill drill-disk drill-switch drill-memory deb drill-debian drill-cpus drill-gpu gpu-module drill-queue drill-haproxy capacity
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 26
@@ -61,6 +61,15 @@ gpu-module: build ## Build llama.cpp's module for a kind of GPU alone (KIND=cuda
 
 drill-gpu: build ## Run layers on Vulkan without a GPU, and let drivers fail in every way
 	@scripts/drill-gpu
+
+drill-queue: ## Kill and restart workers of a queue, with poison in it (MESSAGES=5000)
+	JUDGED_QUEUE_MESSAGES=$(or $(MESSAGES),5000) cargo test --release --test worker lose_nothing -- --nocapture
+
+drill-haproxy: ## Kill, drain and replace daemons behind HAProxy under load (SECONDS=60)
+	JUDGED_HAPROXY_SECONDS=$(or $(SECONDS),60) cargo test --release --test haproxy -- --nocapture
+
+capacity: ## Reckon how many hosts so many drafts a day need, and write it into docs/scaling.md
+	@scripts/capacity
 
 train: build ## Train an adapter on the served base (DATA=… DEV=… OUT=target/adapter)
 	@scripts/train

@@ -22,6 +22,7 @@ mod serve;
 mod spot_check;
 mod status;
 mod token;
+mod worker;
 
 use std::io::IsTerminal;
 
@@ -78,6 +79,7 @@ enum Command {
     Judge(judge::JudgeArgs),
     Eval(Box<eval::EvalArgs>),
     Bench(Box<bench::BenchArgs>),
+    Worker(Box<worker::WorkerArgs>),
     Pull(pull::PullArgs),
     ConvertAdapter(convert_adapter::ConvertAdapterArgs),
     Doctor(doctor::DoctorArgs),
@@ -122,6 +124,7 @@ pub fn run() -> ExitCode {
         Command::Judge(args) => judge::run(&args),
         Command::Eval(args) => eval::run(&args, matches.subcommand_matches("eval")),
         Command::Bench(args) => bench::run(&args, matches.subcommand_matches("bench")),
+        Command::Worker(args) => worker::run(&args),
         Command::Pull(args) => pull::run(args),
         Command::ConvertAdapter(args) => convert_adapter::run(args),
         Command::Doctor(args) => doctor::run(&args),
@@ -160,11 +163,11 @@ fn filter(cli: &Cli, matches: &ArgMatches) -> String {
     }
 }
 
-/// llama.cpp is loud, and rustls tells what strangers do wrong: of their lines only errors are
-/// shown, unless asked for.
+/// llama.cpp is loud, rustls tells what strangers do wrong, and what the NATS client tells the
+/// worker tells too: of their lines only errors are shown, unless asked for.
 fn start_log(cli: &Cli, filter: &str) -> Result<(), String> {
     let mut filter = filter.to_owned();
-    for loud in ["llama-cpp-2", "rustls"] {
+    for loud in ["llama-cpp-2", "rustls", "async_nats"] {
         if !filter.contains(loud) {
             filter.push_str(&format!(",{loud}=error"));
         }

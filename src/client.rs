@@ -20,8 +20,8 @@ use tonic_health::pb::health_client::HealthClient;
 pub use self::access::Access;
 use self::access::Bearer;
 use self::decision::decision;
-pub use self::error::ClientError;
 use self::error::refused;
+pub use self::error::{ClientError, Remedy};
 use self::status::status;
 pub use self::status::{EngineInfo, EngineState, Status};
 pub use self::switch::{Checked, Condition, KillSwitch, SpotChecks, SwitchState};
@@ -31,6 +31,8 @@ use crate::rpc::proto::control_service_client::ControlServiceClient;
 use crate::rpc::proto::judge_service_client::JudgeServiceClient;
 use crate::rpc::{convert, proto};
 use crate::verdict::{Decision, Mode, RationaleMode};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Connection = InterceptedService<Transport, Bearer>;
 
@@ -66,7 +68,7 @@ impl Client {
     pub async fn connect_with(addr: &str, access: &Access) -> Result<Self, ClientError> {
         let bearer = access.bearer()?;
         let endpoint = access.endpoint(addr)?;
-        let endpoint = endpoint.connect_timeout(Duration::from_secs(5));
+        let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT);
         let transport = endpoint
             .connect()
             .await
@@ -74,12 +76,28 @@ impl Client {
                 addr: addr.to_owned(),
                 source,
             })?;
-        let connection = InterceptedService::new(transport, bearer);
-        Ok(Self {
+        Ok(Self::over(InterceptedService::new(transport, bearer)))
+    }
+
+    /// Connects with the first request, and again after a loss, which pings find where a host is
+    /// gone without a word. Needs a runtime.
+    pub fn connect_lazy(addr: &str, access: &Access) -> Result<Self, ClientError> {
+        let bearer = access.bearer()?;
+        let endpoint = access.endpoint(addr)?;
+        let transport = endpoint
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(Duration::from_secs(10))
+            .keep_alive_timeout(Duration::from_secs(10))
+            .connect_lazy();
+        Ok(Self::over(InterceptedService::new(transport, bearer)))
+    }
+
+    fn over(connection: Connection) -> Self {
+        Self {
             judge: JudgeServiceClient::new(connection.clone()),
             control: ControlServiceClient::new(connection.clone()),
             health: HealthClient::new(connection),
-        })
+        }
     }
 
     pub async fn judge(&mut self, question: Question) -> Result<Decision, ClientError> {

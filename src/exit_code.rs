@@ -13,7 +13,7 @@ pub enum ExitCode {
     Failed = 1,
     /// The command line or the settings are wrong.
     Usage = 2,
-    /// No daemon answers at the address.
+    /// No daemon answers at the address, or no NATS server.
     Unreachable = 3,
     /// The daemon refused at least one request; the others were answered.
     Refused = 4,
@@ -35,7 +35,7 @@ Exit codes:
    0  done
    1  something failed; stderr says what
    2  the command line or the settings are wrong
-   3  no daemon answers at the address
+   3  no daemon answers at the address, or no NATS server
    4  the daemon refused at least one request; the others were answered
    5  the daemon, or this machine, cannot judge by the model
   10  `judged judge --fail-on` met what it names

@@ -13,6 +13,8 @@ pub mod context;
 
 pub mod verdict;
 
+pub mod decision_json;
+
 pub mod rules;
 
 pub mod decision_log;
@@ -65,6 +67,8 @@ pub mod app;
 pub mod eval;
 
 pub mod bench;
+
+pub mod worker;
 
 pub mod exit_code;
 

@@ -156,6 +156,7 @@ mod tests {
 
     fn drafts() -> Vec<Draft> {
         let draft = |context: &str, text: &str| Draft {
+            id: None,
             context_json: context.to_owned(),
             text: text.to_owned(),
             channel: None,

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use crate::backend::Device;
 use crate::backend::offload::Placement;
 use crate::client::ClientError;
-use crate::verdict::{Decision, Label, ModelRevision};
+pub use crate::decision_json::{decision as decision_json, revision};
+use crate::verdict::{Decision, Label};
 
 /// Who read stdout left, as `head` does after its lines.
 #[derive(Debug, thiserror::Error)]
@@ -134,42 +135,6 @@ pub fn decision_text(name: Option<&str>, decision: &Decision) -> String {
     lines.join("\n")
 }
 
-pub fn decision_json(name: Option<&str>, request_id: &str, decision: &Decision) -> Value {
-    let scores = decision.scores.map(|scores| {
-        let rows = Label::ALL.map(|label| {
-            let probability = scores.probabilities[label.index()];
-            (label.as_str().to_owned(), json!(probability))
-        });
-        Value::Object(rows.into_iter().collect())
-    });
-    json!({
-        "name": name,
-        "request_id": request_id,
-        "decision_id": decision.decision_id,
-        "label": decision.label.as_str(),
-        "rationale": decision.rationale,
-        "scores": scores,
-        "legal_mass": decision.scores.map(|scores| scores.legal_mass),
-        "disposition": decision.disposition.as_str(),
-        "decided_by": decision.decided_by.as_str(),
-        "mode": decision.mode.as_str(),
-        "degraded_reason": decision.degraded_reason,
-        "rules": decision.rules,
-        "model": decision.model.as_ref().map(revision),
-        "usage": {
-            "prompt_tokens": decision.usage.prompt_tokens,
-            "cached_tokens": decision.usage.cached_tokens,
-            "generated_tokens": decision.usage.generated_tokens,
-        },
-        "seconds": {
-            "queue": decision.timings.queue.as_secs_f64(),
-            "prefill": decision.timings.prefill.as_secs_f64(),
-            "decode": decision.timings.decode.as_secs_f64(),
-            "total": decision.timings.total.as_secs_f64(),
-        },
-    })
-}
-
 pub fn error_json(name: Option<&str>, request_id: &str, error: &ClientError) -> Value {
     json!({
         "name": name,
@@ -177,16 +142,6 @@ pub fn error_json(name: Option<&str>, request_id: &str, error: &ClientError) -> 
         "error": error.to_string(),
         "code": error.code(),
         "reason": error.reason(),
-    })
-}
-
-pub fn revision(revision: &ModelRevision) -> Value {
-    json!({
-        "bundle": revision.bundle,
-        "base_sha256": revision.base_sha256,
-        "adapter_sha256": revision.adapter_sha256,
-        "adapter_scale": revision.adapter_scale,
-        "template_sha256": revision.template_sha256,
     })
 }
 

@@ -29,7 +29,39 @@ pub enum ClientError {
     Answer(String),
 }
 
+/// What helps against an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// The request is refused for what it is, and always will be.
+    Mend,
+    /// The daemon is away, full, or does not know us: the request may stay as it is.
+    Wait,
+    /// Another try, which may end like this one: a deadline has passed, a connection broke.
+    Retry,
+}
+
 impl ClientError {
+    pub fn remedy(&self) -> Remedy {
+        let status = match self {
+            ClientError::Refused { status } => status,
+            ClientError::Unreachable { .. } => return Remedy::Wait,
+            ClientError::Address { .. }
+            | ClientError::TokenInClear { .. }
+            | ClientError::Token
+            | ClientError::Tls { .. }
+            | ClientError::Answer(_) => return Remedy::Retry,
+        };
+        match status.code() {
+            Code::InvalidArgument | Code::AlreadyExists | Code::OutOfRange => Remedy::Mend,
+            Code::Unavailable
+            | Code::ResourceExhausted
+            | Code::Unauthenticated
+            | Code::PermissionDenied => Remedy::Wait,
+            Code::DeadlineExceeded if retry_delay(status).is_some() => Remedy::Wait,
+            _ => Remedy::Retry,
+        }
+    }
+
     /// The gRPC code's name, where the daemon gave one.
     pub fn code(&self) -> Option<String> {
         match self {
@@ -107,5 +139,27 @@ pub(super) fn refused(status: tonic::Status) -> ClientError {
     };
     ClientError::Refused {
         status: Box::new(status),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    #[test]
+    fn what_helps_depends_on_the_code_and_on_when_to_try_again() {
+        let remedy = |code| refused(tonic::Status::new(code, "")).remedy();
+        assert_eq!(remedy(Code::InvalidArgument), Remedy::Mend);
+        assert_eq!(remedy(Code::AlreadyExists), Remedy::Mend);
+        assert_eq!(remedy(Code::Unavailable), Remedy::Wait);
+        assert_eq!(remedy(Code::PermissionDenied), Remedy::Wait);
+        assert_eq!(remedy(Code::Unknown), Remedy::Retry);
+        assert_eq!(remedy(Code::DeadlineExceeded), Remedy::Retry);
+        let mut details = ErrorDetails::new();
+        details.set_retry_info(Some(Duration::from_secs(1)));
+        let late = tonic::Status::with_error_details(Code::DeadlineExceeded, "", details);
+        assert_eq!(refused(late).remedy(), Remedy::Wait);
     }
 }

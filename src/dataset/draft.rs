@@ -13,6 +13,8 @@ use crate::context::Context;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
+    /// That of the request, or of the case.
+    pub id: Option<String>,
     /// As it was written.
     pub context_json: String,
     pub text: String,
@@ -34,10 +36,10 @@ pub fn of_line(line: &str) -> Result<Vec<Draft>, String> {
     #[derive(Deserialize)]
     struct Marks {
         pair_id: Option<IgnoredAny>,
-        id: Option<IgnoredAny>,
+        expected: Option<IgnoredAny>,
     }
     let marks: Marks = typed(line)?;
-    if marks.pair_id.is_some() || marks.id.is_some() {
+    if marks.pair_id.is_some() || marks.expected.is_some() {
         return Ok(parse(line)?.into_iter().map(Draft::from).collect());
     }
     let unlabelled: Unlabelled = typed(line)?;
@@ -48,6 +50,7 @@ pub fn of_line(line: &str) -> Result<Vec<Draft>, String> {
     Context::parse(&context_json).map_err(|error| format!("`context`: {error}"))?;
     let channel = unlabelled.channel.as_deref().map(str::parse).transpose();
     Ok(vec![Draft {
+        id: unlabelled.request_id.filter(|id| !id.is_empty()),
         context_json,
         text: unlabelled.draft,
         channel: channel.map_err(|error| format!("`channel`: {error}"))?,
@@ -59,8 +62,8 @@ pub fn of_line(line: &str) -> Result<Vec<Draft>, String> {
 struct Unlabelled {
     #[serde(rename = "name")]
     _name: Option<IgnoredAny>,
-    #[serde(rename = "request_id")]
-    _request_id: Option<IgnoredAny>,
+    #[serde(alias = "id")]
+    request_id: Option<String>,
     context: Box<RawValue>,
     draft: String,
     channel: Option<String>,
@@ -69,6 +72,7 @@ struct Unlabelled {
 impl From<Case> for Draft {
     fn from(case: Case) -> Self {
         Self {
+            id: Some(case.id),
             context_json: case.context_json,
             text: case.draft,
             channel: case.channel,
@@ -92,6 +96,11 @@ mod tests {
             (draft.context_json.as_str(), draft.text.as_str()),
             (r#"{"x": 1}"#, "Hi")
         );
+        assert_eq!(draft.id.as_deref(), Some("a"));
+        for key in ["id", "request_id"] {
+            let line = format!(r#"{{"{key}": "a", "context": {{}}, "draft": "Hi"}}"#);
+            assert_eq!(of_line(&line).unwrap()[0].id.as_deref(), Some("a"));
+        }
         let pairs = include_str!("../../tests/data/eval/pairs.jsonl");
         let drafts = pairs.lines().flat_map(|line| of_line(line).unwrap());
         assert_eq!(drafts.count(), 4);
@@ -105,6 +114,7 @@ mod tests {
             (r#"{"context": {}, "draft": "Hi", "label": 1}"#, "`label`"),
             (r#"{"context": {}, "draft": "Hi", "channel": "fax"}"#, "fax"),
             (r#"{"draft": "Hi"}"#, "`context`"),
+            (r#"{"id": 7, "context": {}, "draft": "Hi"}"#, "`id`"),
         ] {
             let error = of_line(line).unwrap_err();
             assert!(error.contains(wanted), "{line}: {error}");

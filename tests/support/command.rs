@@ -8,11 +8,18 @@
 )]
 
 use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+/// A port that nobody has, for who must be told one.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
 
 /// What a command left behind.
 #[derive(Debug)]
@@ -85,15 +92,24 @@ impl Shell {
 
     /// A daemon without a model, on free ports.
     pub fn serve(&self, more: &[&str]) -> Served {
-        self.serve_by(&[], more)
+        self.start(&[], "127.0.0.1:0", more)
+    }
+
+    /// The same, where callers expect it.
+    pub fn serve_on(&self, listen: &str, more: &[&str]) -> Served {
+        self.start(&[], listen, more)
     }
 
     /// The same, run by a program that gets the command as its last arguments.
     pub fn serve_by(&self, program: &[&str], more: &[&str]) -> Served {
+        self.start(program, "127.0.0.1:0", more)
+    }
+
+    fn start(&self, program: &[&str], listen: &str, more: &[&str]) -> Served {
         let mut line = program.to_vec();
         line.extend([env!("CARGO_BIN_EXE_judged"), "serve"]);
         line.extend(["--log-format", "json", "--log", "info"]);
-        line.extend(["--listen", "127.0.0.1:0", "--control-listen", "127.0.0.1:0"]);
+        line.extend(["--listen", listen, "--control-listen", "127.0.0.1:0"]);
         line.extend(more);
         let mut child = Command::new(line[0])
             .args(&line[1..])

@@ -1,0 +1,95 @@
+//! Asking the daemon about one draft, with patience.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::Limits;
+use crate::client::{Client, ClientError, Question, Remedy};
+use crate::verdict::{Decision, RationaleMode};
+
+/// What came of it.
+pub(super) enum Asked {
+    Decided(Box<Decision>),
+    /// The draft is refused for what it is.
+    Refused(ClientError),
+    /// Another time it may succeed.
+    Failed(ClientError),
+    /// The daemon is away or full; another worker may have the draft after the delay.
+    Away(Option<Duration>),
+}
+
+pub(super) struct Asker {
+    client: Client,
+    timeout: Duration,
+    patience: Duration,
+    rationale: RationaleMode,
+    /// Held by the one draft that waits for an absent daemon without an end, so that an outage
+    /// costs each draft one delivery at most.
+    watch: Arc<Semaphore>,
+    stop: CancellationToken,
+}
+
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+impl Asker {
+    pub(super) fn new(client: Client, limits: &Limits, stop: CancellationToken) -> Self {
+        Self {
+            client,
+            timeout: limits.timeout,
+            patience: limits.patience,
+            rationale: limits.rationale,
+            watch: Arc::new(Semaphore::new(1)),
+            stop,
+        }
+    }
+
+    /// Returns at once, unless a draft watches for the daemon's return.
+    pub(super) async fn until_present(&self) {
+        drop(self.watch.acquire().await);
+    }
+
+    pub(super) async fn ask(&self, question: Question) -> Asked {
+        let question = Question {
+            rationale: self.rationale,
+            timeout: Some(self.timeout),
+            ..question
+        };
+        let started = Instant::now();
+        let mut wait = FIRST_WAIT;
+        let mut watching = None;
+        loop {
+            let error = match self.client.clone().judge(question.clone()).await {
+                Ok(decision) => {
+                    if watching.is_some() {
+                        tracing::info!("the daemon answers again");
+                    }
+                    return Asked::Decided(Box::new(decision));
+                }
+                Err(error) => error,
+            };
+            match error.remedy() {
+                Remedy::Mend => return Asked::Refused(error),
+                Remedy::Retry => return Asked::Failed(error),
+                Remedy::Wait => {}
+            }
+            let asked_for = error.retry_delay().unwrap_or_default();
+            let delay = asked_for.max(wait).min(LONGEST_WAIT);
+            if watching.is_none() && started.elapsed() + delay > self.patience {
+                match self.watch.try_acquire() {
+                    Ok(permit) => watching = Some(permit),
+                    Err(_) => return Asked::Away(Some(delay)),
+                }
+                tracing::warn!(%error, "the daemon is away or full: nothing is pulled until it answers");
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return Asked::Away(None),
+                () = tokio::time::sleep(delay) => {}
+            }
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Why a message is dead.
+
+use crate::client::ClientError;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Poison {
+    /// Stable.
+    pub reason: String,
+    /// One line, for people.
+    pub error: String,
+}
+
+/// In characters: headers count towards what a message may have.
+const LONGEST_ERROR: usize = 500;
+
+impl Poison {
+    pub(super) fn no_draft(error: impl Into<String>) -> Self {
+        Self::new("NO_DRAFT", error)
+    }
+
+    pub(super) fn too_often(max_deliver: i64) -> Self {
+        let error = format!("it was delivered {max_deliver} times without an end");
+        Self::new("DELIVERED_TOO_OFTEN", error)
+    }
+
+    /// By the daemon, which gives a reason; by what is between, perhaps without one.
+    pub(super) fn refused(error: &ClientError) -> Self {
+        let reason = error.reason().filter(|reason| !reason.is_empty());
+        Self::new(reason.unwrap_or("REFUSED".to_owned()), error.to_string())
+    }
+
+    fn new(reason: impl Into<String>, error: impl Into<String>) -> Self {
+        let error: String = error.into();
+        let plain = error.chars().map(|letter| match letter.is_control() {
+            true => ' ',
+            false => letter,
+        });
+        Self {
+            reason: reason.into(),
+            error: plain.take(LONGEST_ERROR).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_line_of_bounded_length() {
+        let poison = Poison::no_draft(format!("a\r\nb{}", "c".repeat(1000)));
+        assert!(poison.error.starts_with("a  bccc"));
+        assert_eq!(poison.error.len(), 500);
+    }
+}

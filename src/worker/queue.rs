@@ -1,0 +1,291 @@
+//! The three streams: drafts, verdicts, dead letters, and the consumer that the workers share.
+
+use std::time::Duration;
+
+use async_nats::header::NATS_MESSAGE_ID;
+use async_nats::jetstream::consumer::pull::{Batch, BatchError, Config as ConsumerConfig};
+use async_nats::jetstream::consumer::{AckPolicy, PullConsumer};
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
+use async_nats::jetstream::stream::{Config as StreamConfig, RetentionPolicy};
+use async_nats::jetstream::{self, Context, Message};
+use async_nats::{Client, HeaderMap};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::delivery::Delivery;
+use super::poison::Poison;
+
+/// What is called how. A stream's name has no dot: a subject's stream is named with `-` instead.
+#[derive(Clone, Debug)]
+pub struct Names {
+    /// The stream that drafts are in.
+    pub stream: String,
+    /// The subject by which drafts get into it, where it is made here.
+    pub drafts: String,
+    /// The durable consumer that all workers of a kind share.
+    pub consumer: String,
+    pub verdicts: String,
+    pub dead: String,
+}
+
+/// What is made where it is missing.
+#[derive(Clone, Copy, Debug)]
+pub struct Creation {
+    pub replicas: usize,
+    /// How long an id stands for one verdict.
+    pub duplicate_window: Duration,
+    /// A draft of which nothing is heard for so long goes to another worker.
+    pub ack_wait: Duration,
+    /// Drafts that all workers together may have.
+    pub max_ack_pending: i64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    #[error("stream `{name}` cannot be used: make it, or let --create make it")]
+    Stream {
+        name: String,
+        source: async_nats::Error,
+    },
+    #[error(
+        "consumer `{name}` of stream `{stream}` cannot be used: make it, or let --create make it"
+    )]
+    Consumer {
+        name: String,
+        stream: String,
+        source: async_nats::Error,
+    },
+    #[error("consumer `{name}` does not ask for explicit acknowledgements: drafts would be lost")]
+    NoAcks { name: String },
+    #[error(
+        "consumer `{name}` delivers a draft {server} times at most, so that a draft that fails so \
+         often would be lost: set its max_deliver to -1, or --max-deliver below it"
+    )]
+    GivesUp { name: String, server: i64 },
+    #[error(
+        "no stream takes `{subject}`: what is published there would be lost; make one, or let --create make it"
+    )]
+    NoStream {
+        subject: String,
+        source: async_nats::Error,
+    },
+}
+
+pub struct Queue {
+    context: Context,
+    consumer: PullConsumer,
+    verdicts: String,
+    dead: String,
+}
+
+/// Whether a stream has taken a verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Published {
+    New,
+    /// It was there already.
+    Known,
+}
+
+/// Verdicts and dead letters in streams that are made here.
+const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long a pull waits for drafts.
+const PULL_WAIT: Duration = Duration::from_secs(2);
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+impl Queue {
+    /// Checks all that drafts could be lost by; makes what is missing, if asked.
+    pub async fn open(
+        client: Client,
+        names: &Names,
+        creation: Option<Creation>,
+        max_deliver: i64,
+    ) -> Result<Self, QueueError> {
+        let context = jetstream::new(client);
+        if let Some(creation) = creation {
+            create_streams(&context, names, creation).await?;
+        }
+        let consumer = consumer(&context, names, creation).await?;
+        let config = &consumer.cached_info().config;
+        let name = names.consumer.clone();
+        if config.ack_policy != AckPolicy::Explicit {
+            return Err(QueueError::NoAcks { name });
+        }
+        let server = config.max_deliver;
+        if server > 0 && server <= max_deliver {
+            return Err(QueueError::GivesUp { name, server });
+        }
+        for subject in [&names.verdicts, &names.dead] {
+            let taken = context.stream_by_subject(subject.clone()).await;
+            taken.map_err(|error| QueueError::NoStream {
+                subject: subject.clone(),
+                source: error.into(),
+            })?;
+        }
+        Ok(Self {
+            context,
+            consumer,
+            verdicts: names.verdicts.clone(),
+            dead: names.dead.clone(),
+        })
+    }
+
+    /// How long the server waits for a word on a draft.
+    pub(super) fn ack_wait(&self) -> Duration {
+        self.consumer.cached_info().config.ack_wait
+    }
+
+    /// Drafts as they come, until there are `most` or some seconds have passed.
+    pub(super) async fn pull(&self, most: usize) -> Result<Batch, BatchError> {
+        let pull = self.consumer.batch().max_messages(most).expires(PULL_WAIT);
+        pull.messages().await
+    }
+
+    /// Returns once a stream has the verdict; tries until the stop.
+    pub(super) async fn publish_verdict(
+        &self,
+        at: &Delivery,
+        id: &str,
+        verdict: &Value,
+        stop: &CancellationToken,
+    ) -> Result<Published, PublishError> {
+        let headers = headers(at, id);
+        let payload = verdict.to_string().into_bytes();
+        self.publish(&self.verdicts, headers, payload, stop).await
+    }
+
+    /// The same for a dead letter, which has the message's own bytes.
+    pub(super) async fn bury(
+        &self,
+        at: &Delivery,
+        message: &Message,
+        poison: &Poison,
+        stop: &CancellationToken,
+    ) -> Result<Published, PublishError> {
+        let mut headers = headers(at, &at.key());
+        headers.insert("Judged-Reason", poison.reason.as_str());
+        headers.insert("Judged-Error", poison.error.as_str());
+        headers.insert("Judged-Delivered", at.count.to_string());
+        let payload = message.payload.to_vec();
+        self.publish(&self.dead, headers, payload, stop).await
+    }
+
+    async fn publish(
+        &self,
+        subject: &str,
+        headers: HeaderMap,
+        payload: Vec<u8>,
+        stop: &CancellationToken,
+    ) -> Result<Published, PublishError> {
+        let mut wait = FIRST_WAIT;
+        loop {
+            let error = match self.try_publish(subject, &headers, &payload).await {
+                Ok(true) => return Ok(Published::Known),
+                Ok(false) => return Ok(Published::New),
+                Err(error) => error,
+            };
+            if error.kind() == PublishErrorKind::MaxPayloadExceeded || stop.is_cancelled() {
+                return Err(error);
+            }
+            tracing::warn!(subject, %error, "not published; trying again");
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    /// Whether it was there already.
+    async fn try_publish(
+        &self,
+        subject: &str,
+        headers: &HeaderMap,
+        payload: &[u8],
+    ) -> Result<bool, PublishError> {
+        let payload = payload.to_vec().into();
+        let sent = self
+            .context
+            .publish_with_headers(subject.to_owned(), headers.clone(), payload);
+        Ok(sent.await?.await?.duplicate)
+    }
+
+    /// Sends what waits to be sent.
+    pub(super) async fn flush(&self) {
+        if let Err(error) = self.context.client().flush().await {
+            tracing::warn!(%error, "the last acknowledgements may be lost; their drafts come again");
+        }
+    }
+}
+
+fn headers(at: &Delivery, id: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(NATS_MESSAGE_ID, id);
+    headers.insert("Judged-Stream", at.stream.as_str());
+    headers.insert("Judged-Sequence", at.sequence.to_string());
+    headers
+}
+
+async fn create_streams(
+    context: &Context,
+    names: &Names,
+    creation: Creation,
+) -> Result<(), QueueError> {
+    let stream = |name: String, subject: &str| StreamConfig {
+        name,
+        subjects: vec![subject.to_owned()],
+        num_replicas: creation.replicas,
+        duplicate_window: creation.duplicate_window,
+        max_age: KEPT_FOR,
+        ..StreamConfig::default()
+    };
+    // A draft stays until a worker is done with it, however long that takes.
+    let drafts = StreamConfig {
+        retention: RetentionPolicy::WorkQueue,
+        max_age: Duration::ZERO,
+        ..stream(names.stream.clone(), &names.drafts)
+    };
+    let named = |subject: &str| stream(subject.replace('.', "-"), subject);
+    for config in [drafts, named(&names.verdicts), named(&names.dead)] {
+        let name = config.name.clone();
+        let made = context.get_or_create_stream(config).await;
+        made.map_err(|error| QueueError::Stream {
+            name,
+            source: error.into(),
+        })?;
+    }
+    Ok(())
+}
+
+async fn consumer(
+    context: &Context,
+    names: &Names,
+    creation: Option<Creation>,
+) -> Result<PullConsumer, QueueError> {
+    let stream = context.get_stream(&names.stream).await;
+    let stream = stream.map_err(|error| QueueError::Stream {
+        name: names.stream.clone(),
+        source: error.into(),
+    })?;
+    let name = names.consumer.as_str();
+    let found = match creation {
+        None => stream.get_consumer(name).await,
+        Some(creation) => {
+            let config = ConsumerConfig {
+                durable_name: Some(name.to_owned()),
+                ack_policy: AckPolicy::Explicit,
+                ack_wait: creation.ack_wait,
+                max_deliver: -1,
+                max_ack_pending: creation.max_ack_pending,
+                ..ConsumerConfig::default()
+            };
+            let made = stream.get_or_create_consumer(name, config).await;
+            made.map_err(async_nats::Error::from)
+        }
+    };
+    found.map_err(|source| QueueError::Consumer {
+        name: name.to_owned(),
+        stream: names.stream.clone(),
+        source,
+    })
+}
