@@ -95,7 +95,7 @@ pub enum JudgeError {
     #[error("the deadline passed before the answer was there")]
     DeadlineExceeded,
     #[error(
-        "the deadline cannot be met: with what waits before it the label would take about {0:.1?}"
+        "the deadline cannot be met: with what is read before it the label would take about {0:.1?} more"
     )]
     DeadlineOutOfReach(Duration),
     #[error(transparent)]
