@@ -234,7 +234,11 @@ fn the_service_unit_sets_what_exists_and_waits_for_a_drain() {
 #[test]
 fn the_readme_shows_the_clients_examples_as_they_are() {
     let readme = read("README.md");
-    for example in ["clients/python/example.py", "clients/node/example.mjs"] {
+    for example in [
+        "clients/python/example.py",
+        "clients/node/example.mjs",
+        "clients/rust/examples/judge.rs",
+    ] {
         let text = read(example);
         let code = text.split_once("\n\n").unwrap().1.trim_end();
         assert!(readme.contains(code), "README.md does not show {example}");
