@@ -144,6 +144,7 @@ impl JudgeService for Unlogged {
             arrived,
             deadline: None,
             caller: 0,
+            caller_name: None,
         };
         let request = convert::request(request.into_inner(), envelope)
             .map_err(|failure| failure.to_status())?;

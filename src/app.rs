@@ -25,9 +25,9 @@ use crate::engine::Engine;
 use crate::judge::{Authority, Judge};
 use crate::metrics::{Metrics, endpoint};
 use crate::models::{Bundle, FileState, Store, sha256_file};
-use crate::rpc::call::Watch;
+use crate::rpc::call::{Watch, note_arrival};
 use crate::rpc::control::ControlRpc;
-use crate::rpc::judge::{JudgeRpc, note_arrival};
+use crate::rpc::judge::JudgeRpc;
 use crate::rpc::meter::Meter;
 use crate::rpc::proto::control_service_server::ControlServiceServer;
 use crate::rpc::proto::judge_service_server::JudgeServiceServer;
@@ -118,9 +118,10 @@ impl App {
             JudgeServiceServer::new(JudgeRpc::new(Arc::clone(&judge), Arc::clone(&watch)))
                 .max_decoding_message_size(config.max_message_bytes);
         let judge_service = InterceptedService::new(judge_service, note_arrival);
+        let control = ControlRpc::new(Arc::clone(&judge), Arc::clone(&watch), &bundle);
         let control_service =
-            ControlServiceServer::new(ControlRpc::new(Arc::clone(&judge), &bundle))
-                .max_decoding_message_size(config.max_message_bytes);
+            ControlServiceServer::new(control).max_decoding_message_size(config.max_message_bytes);
+        let control_service = InterceptedService::new(control_service, note_arrival);
         let stop = CancellationToken::new();
         let routes = Routes::new(health_service.clone())
             .add_service(reflection().build_v1()?)

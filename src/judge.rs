@@ -49,6 +49,8 @@ pub struct Request {
     pub bytes: usize,
     pub rationale: RationaleMode,
     pub caller: Caller,
+    /// The name of the token that it came with.
+    pub caller_name: Option<Arc<str>>,
     pub arrived: Instant,
     /// When the caller stops waiting, if it said so.
     pub deadline: Option<Instant>,
@@ -95,7 +97,7 @@ pub enum JudgeError {
     #[error("the deadline passed before the answer was there")]
     DeadlineExceeded,
     #[error(
-        "the deadline cannot be met: with what waits before it the label would take about {0:.1?}"
+        "the deadline cannot be met: with what is read before it the label would take about {0:.1?} more"
     )]
     DeadlineOutOfReach(Duration),
     #[error(transparent)]
@@ -385,6 +387,7 @@ impl Judge {
         let record = Record {
             decision: decision.clone(),
             request_id: (!request.id.is_empty()).then(|| request.id.clone()),
+            caller: request.caller_name.as_deref().map(str::to_owned),
             content_hash: request.content,
             received: SystemTime::now() - request.arrived.elapsed(),
             origin,

@@ -31,22 +31,32 @@ pub enum Format {
 
 impl Metrics {
     /// Of a daemon, which lives as long as these.
-    pub fn new(judge: Arc<Judge>, requests: &Meter) -> Self {
+    pub fn new(judge: Arc<Judge>, calls: &Meter) -> Self {
         let mut registry = Registry::default();
         registry.register(
             "judged_request_seconds",
             "Time from a request's arrival to its answer or failure, by method",
-            requests.seconds.clone(),
+            calls.judge.seconds.clone(),
         );
         registry.register(
             "judged_requests_failed",
             "Requests without an answer, by method, gRPC code and reason",
-            requests.failed.clone(),
+            calls.judge.failed.clone(),
+        );
+        registry.register(
+            "judged_control_seconds",
+            "Time from a call of ControlService to its end, by method",
+            calls.control.seconds.clone(),
+        );
+        registry.register(
+            "judged_control_failed",
+            "Calls of ControlService without an answer, by method, gRPC code and reason",
+            calls.control.failed.clone(),
         );
         registry.register(
             "judged_stage_seconds",
             "Time that newly decided requests spent in each stage",
-            requests.stages.clone(),
+            calls.stages.clone(),
         );
         registry.register(
             "judged_decisions",

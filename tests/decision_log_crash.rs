@@ -230,6 +230,7 @@ fn record(id: &str) -> Record {
             timings: Timings::default(),
         },
         request_id: Some(format!("r-{id}")),
+        caller: None,
         content_hash: [sum.to_le_bytes()[0]; 32],
         received: UNIX_EPOCH + Duration::from_micros(sum as u64),
         origin: Origin::Traffic,

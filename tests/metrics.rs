@@ -18,7 +18,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use daemon::{Daemon, Gate, Setup, request, until, with_id};
 use judged::rpc::proto::{
-    JudgeRequest, JudgeStreamRequest, OutcomeKind, RationaleMode, ReportOutcomeRequest,
+    GetDecisionRequest, GetStatusRequest, JudgeRequest, JudgeStreamRequest, OutcomeKind,
+    RationaleMode, ReportOutcomeRequest, RunSpotCheckRequest,
 };
 use judged::verdict::Mode;
 use scrape::{Page, get, measured};
@@ -131,6 +132,50 @@ async fn a_failure_is_counted_by_its_code_and_reason() {
         page.value("judged_request_seconds_count{method=\"Judge\"}"),
         3.0
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_of_operators_are_counted_apart_from_requests() {
+    let daemon = start().await;
+    let fresh = Page::of(&daemon).await;
+    let mut operator = daemon.control_client();
+    for _ in 0..2 {
+        operator.get_status(GetStatusRequest {}).await.unwrap();
+    }
+    let unknown = GetDecisionRequest {
+        decision_id: "nothing".to_owned(),
+    };
+    operator.get_decision(unknown).await.unwrap_err();
+    let no_suite = RunSpotCheckRequest {
+        suite_jsonl: "nothing".to_owned(),
+    };
+    operator.run_spot_check(no_suite).await.unwrap_err();
+    let page = Page::of(&daemon).await;
+    let calls = |page: &Page, method: &str| {
+        page.value(&format!(
+            "judged_control_seconds_count{{method=\"{method}\"}}"
+        ))
+    };
+    for (method, count) in [
+        ("GetStatus", 2.0),
+        ("SetMode", 0.0),
+        ("ListDecisions", 0.0),
+        ("GetDecision", 1.0),
+        ("RunSpotCheck", 1.0),
+        ("ReArm", 0.0),
+    ] {
+        assert_eq!(calls(&fresh, method), 0.0, "{method}");
+        assert_eq!(calls(&page, method), count, "{method}");
+    }
+    for failed in [
+        "method=\"GetDecision\",code=\"NOT_FOUND\",reason=\"UNKNOWN_DECISION\"",
+        "method=\"RunSpotCheck\",code=\"INVALID_ARGUMENT\",reason=\"MALFORMED_REQUEST\"",
+    ] {
+        let series = format!("judged_control_failed_total{{{failed}}}");
+        assert_eq!(page.value(&series), 1.0, "{series}");
+    }
+    assert_eq!(page.sum("judged_requests_failed_total"), 0.0);
+    assert_eq!(page.sum("judged_request_seconds_count"), 0.0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -422,6 +467,9 @@ async fn the_documentation_lists_every_metric_with_its_type_and_no_other() {
     let daemon = start().await;
     daemon.ask(request("Hi")).await.unwrap();
     daemon.ask(request("")).await.unwrap_err();
+    let nothing = GetDecisionRequest::default();
+    let mut operator = daemon.control_client();
+    operator.get_decision(nothing).await.unwrap_err();
     let page = Page::of(&daemon).await;
     assert_eq!(documented(), page.types);
     let listed: BTreeSet<_> = page.names();

@@ -152,6 +152,7 @@ fn by_default_the_hard_rules_decide_the_first_two_examples() {
                 bytes: question.context_json.len() + question.draft.len(),
                 rationale: RationaleMode::None,
                 caller: 0,
+                caller_name: None,
                 arrived: Instant::now(),
                 deadline: None,
             };

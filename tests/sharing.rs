@@ -7,7 +7,7 @@
 #[path = "support/daemon.rs"]
 mod daemon;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use daemon::{Daemon, Gate, Setup, request, until};
 use judged::rpc::proto::judge_service_client::JudgeServiceClient;
@@ -202,6 +202,48 @@ async fn a_deadline_that_the_measured_pace_cannot_meet_is_refused_at_once() {
     let mut in_time = Request::new(request(&"b".repeat(1_000)));
     in_time.set_timeout(Duration::from_secs(30));
     daemon.client().judge(in_time).await.unwrap();
+}
+
+/// What was read already is not counted once more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deadline_that_comes_out_of_reach_is_told_with_the_time_of_what_is_left() {
+    let gate = Gate::default();
+    let mut setup = Setup::new().gated(&gate);
+    setup.source.scripted.per_token = Duration::from_micros(400);
+    let daemon = setup.start().await;
+    daemon.ask(request(&"a".repeat(2_000))).await.unwrap();
+    let pace = daemon.judge.engine().meter().pace();
+    let timeout = Duration::from_secs(8);
+    let began = Instant::now();
+    // Half of its chunks.
+    gate.close_after(12);
+    let whole = 6_000;
+    let long = request(&"b".repeat(whole));
+    let asked = daemon.ask_within(long, timeout);
+    let held = async {
+        gate.until_reached().await;
+        // Half of the prompt still fits in, but for a little.
+        let left = pace * u32::try_from(whole / 3).unwrap();
+        tokio::time::sleep_until((began + timeout - left).into()).await;
+        gate.open();
+    };
+    let (status, ()) = tokio::join!(asked, held);
+    let status = status.unwrap_err();
+    let info = status.get_details_error_info().unwrap();
+    assert_eq!(info.reason, "DEADLINE_OUT_OF_REACH", "{status:?}");
+    let told = status.message().split(" about ").nth(1).unwrap();
+    let told = told.strip_suffix(" more").unwrap();
+    let told = match told.strip_suffix("ms") {
+        Some(millis) => millis.parse::<f64>().unwrap() / 1e3,
+        None => told.strip_suffix('s').unwrap().parse().unwrap(),
+    };
+    // The gate's time is in it by now.
+    let pace = daemon.judge.engine().meter().pace();
+    let all = (pace * u32::try_from(whole).unwrap()).as_secs_f64();
+    assert!(
+        (0.3 * all..0.7 * all).contains(&told),
+        "{told} s of {all} s"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -253,7 +253,11 @@ fn packages_and_images_set_what_exists_and_run_as_the_chart_does() {
 #[test]
 fn the_readme_shows_the_clients_examples_as_they_are() {
     let readme = read("README.md");
-    for example in ["clients/python/example.py", "clients/node/example.mjs"] {
+    for example in [
+        "clients/python/example.py",
+        "clients/node/example.mjs",
+        "clients/rust/examples/judge.rs",
+    ] {
         let text = read(example);
         let code = text.split_once("\n\n").unwrap().1.trim_end();
         assert!(readme.contains(code), "README.md does not show {example}");

@@ -14,9 +14,12 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use command::Shell;
-use daemon::{Daemon, Setup, request};
+use daemon::{Daemon, Setup, request, with_id};
 use judged::client::{Access, Client, ClientError, Question};
-use judged::rpc::proto::{GetStatusRequest, JudgeStreamRequest, ReportOutcomeRequest};
+use judged::rpc::proto::judge_stream_response::Event;
+use judged::rpc::proto::{
+    GetDecisionRequest, GetStatusRequest, JudgeStreamRequest, ReportOutcomeRequest,
+};
 use judged::tokens::{self, Scope};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -172,6 +175,39 @@ async fn without_a_known_token_nobody_is_let_in() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_decision_is_kept_with_the_name_of_the_token_that_asked_for_it() {
+    let token = tokens::fresh().unwrap();
+    let guarded = Guarded::start(&entry("crm", &token, &Scope::ALL)).await;
+    let mut client = guarded.daemon.client();
+    let asked = client.judge(with(request("say:PASS"), &token)).await;
+    let mut ids = vec![asked.unwrap().into_inner().decision_id];
+    let message = JudgeStreamRequest {
+        request: Some(with_id("streamed", "say:PASS")),
+    };
+    let asked = with(tokio_stream::once(message), &token);
+    let mut events = client.judge_stream(asked).await.unwrap().into_inner();
+    match events.message().await.unwrap().unwrap().event {
+        Some(Event::Verdict(verdict)) => ids.push(verdict.decision_id),
+        event => unreachable!("{event:?}"),
+    }
+    for decision_id in ids {
+        let asked = with(GetDecisionRequest { decision_id }, &token);
+        let found = guarded.daemon.control_client().get_decision(asked).await;
+        let decision = found.unwrap().into_inner().decision.unwrap();
+        assert_eq!(decision.caller, "crm");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_token_a_decision_names_no_caller() {
+    let daemon = Setup::new().start().await;
+    let asked = daemon.ask(request("say:PASS")).await.unwrap();
+    let mut control = Client::connect(&daemon.control_addr).await.unwrap();
+    let entry = control.decision(&asked.decision_id).await.unwrap();
+    assert_eq!(entry.record.caller, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn health_needs_no_token_and_reflection_needs_one() {
     let token = tokens::fresh().unwrap();
     let guarded = Guarded::start(&entry("crm", &token, &[Scope::Feedback])).await;
@@ -316,6 +352,13 @@ fn a_token_from_the_command_line_is_known_to_the_daemon_and_its_name_to_the_log(
     assert!(refused.stderr.contains("`crm` lacks the scope `control`"));
     let judged = shell.run_with(&judge, &[("JUDGED_TOKEN", token.trim())], "");
     assert_eq!(judged.code, 0, "{judged:?}");
+    let export = ["decisions", "export", "--addr", &served.control];
+    let export = shell.run(&[&export[..], &["--token-file", &ops]].concat());
+    assert_eq!(export.json()[0]["caller"], "crm", "{export:?}");
+    let id = export.json()[0]["decision_id"].as_str().unwrap().to_owned();
+    let show = ["decisions", "show", &id, "--addr", &served.control];
+    let shown = shell.run(&[&show[..], &["--token-file", &ops]].concat());
+    assert!(shown.stdout.contains("  caller     crm\n"), "{shown:?}");
 
     served.signal("TERM");
     let log = served.end(Duration::from_secs(10)).stderr;

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use command::Shell;
 use daemon::{Daemon, Gate, Setup, request};
-use judged::rpc::proto::{JudgeRequest, JudgeStreamRequest};
+use judged::rpc::proto::{GetDecisionRequest, GetStatusRequest, JudgeRequest, JudgeStreamRequest};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
 };
@@ -193,6 +193,24 @@ async fn a_request_is_a_span_in_its_callers_trace_with_its_stages_below_it() {
         .unwrap();
     let service = attribute(&resource.attributes, "service.name");
     assert_eq!(service.as_deref(), Some("judged"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_of_an_operator_is_a_span_with_its_failure() {
+    let (daemon, collector) = traced(Setup::new()).await;
+    let mut operator = daemon.control_client();
+    operator.get_status(GetStatusRequest {}).await.unwrap();
+    let unknown = GetDecisionRequest {
+        decision_id: "nothing".to_owned(),
+    };
+    operator.get_decision(unknown).await.unwrap_err();
+    end(daemon).await;
+    let status = collector.span("judge.v1.ControlService/GetStatus");
+    assert_eq!(of(&status, "rpc.service"), "judge.v1.ControlService");
+    assert_eq!(of(&status, "rpc.grpc.status_code"), "0");
+    let decision = collector.span("judge.v1.ControlService/GetDecision");
+    assert_eq!(of(&decision, "error.type"), "UNKNOWN_DECISION");
+    assert_eq!(collector.spans().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

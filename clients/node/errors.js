@@ -22,6 +22,7 @@ export class DeadlineExceeded extends JudgeError {}
 
 const classes = {
   INVALID_ARGUMENT: InvalidRequest,
+  OUT_OF_RANGE: InvalidRequest,
   ALREADY_EXISTS: InvalidRequest,
   NOT_FOUND: InvalidRequest,
   FAILED_PRECONDITION: InvalidRequest,

@@ -50,6 +50,9 @@ pub fn text(entry: &Entry) -> String {
     if let Some(id) = &record.request_id {
         row("request", id.clone());
     }
+    if let Some(caller) = &record.caller {
+        row("caller", caller.clone());
+    }
     row(
         "prospect",
         format!("{} by {}", subject.prospect, subject.channel),
@@ -104,6 +107,7 @@ pub fn json(entry: &Entry) -> Value {
         "received": time(record.received),
         "origin": record.origin.as_str(),
         "rationale_pending": record.rationale_pending,
+        "caller": record.caller,
         "prospect": subject.prospect,
         "channel": subject.channel.as_str(),
         // A masked context may be no JSON object any more.

@@ -40,6 +40,7 @@ pub(super) fn entry(recorded: proto::RecordedDecision) -> Result<Entry, ClientEr
         record: Record {
             decision,
             request_id: some(recorded.request_id),
+            caller: some(recorded.caller),
             content_hash: sha256(&recorded.content_sha256)?,
             received: time(recorded.received)?,
             origin,

@@ -193,10 +193,10 @@ impl Row {
         }
         let sql = "INSERT INTO decisions (format, decision_id, request_id, content_hash,
                 received, origin, mode, decided_by, label, prospect, channel,
-                answer, rest, pending)
+                answer, rest, pending, caller)
             VALUES (:format, :decision_id, :request_id, :content_hash,
                 :received, :origin, :mode, :decided_by, :label, :prospect, :channel,
-                :answer, :rest, :pending)
+                :answer, :rest, :pending, :caller)
             ON CONFLICT DO NOTHING";
         let added = connection.prepare_cached(sql)?.execute(named_params! {
             ":format": FORMAT,
@@ -213,6 +213,7 @@ impl Row {
             ":answer": self.answer,
             ":rest": self.rest,
             ":pending": record.rationale_pending,
+            ":caller": record.caller,
         })?;
         if added == 0 {
             return Err(LogError::DecisionIdTaken(decision.decision_id.clone()).into());

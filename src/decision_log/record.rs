@@ -15,6 +15,8 @@ pub struct Record {
     pub decision: Decision,
     /// `None`: no idempotency.
     pub request_id: Option<String>,
+    /// The name of the token that the request came with; `None` without one.
+    pub caller: Option<String>,
     /// Tells the contents of two requests apart.
     pub content_hash: [u8; 32],
     pub received: SystemTime,

@@ -22,6 +22,7 @@ pub fn entry(row: &Row<'_>) -> Result<Entry, LogError> {
     let record = Record {
         decision: decision(row)?,
         request_id: get(row, "request_id")?,
+        caller: get(row, "caller")?,
         content_hash: get(row, "content_hash")?,
         received: from_micros(get(row, "received")?),
         origin: name(row, "origin")?,

@@ -7,7 +7,7 @@ pub const APPLICATION_ID: i64 = 0x6a75_6467;
 
 /// Each step leads to the version of its place, counted from one. A step that
 /// was released never changes.
-pub const STEPS: &[&str] = &[include_str!("schema/1.sql")];
+pub const STEPS: &[&str] = &[include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
 pub fn application_id(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "application_id", |row| row.get(0))

@@ -100,6 +100,7 @@ fn record(id: &str, seconds: u64) -> Record {
     Record {
         decision: decision(id),
         request_id: None,
+        caller: None,
         content_hash: [7; 32],
         received: at(seconds),
         origin: Origin::Traffic,

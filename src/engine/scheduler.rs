@@ -264,6 +264,7 @@ impl Scheduler {
                     ended.push(Ended {
                         id: arrival.id,
                         slot: None,
+                        unread: arrival.unread(),
                     });
                 }
                 !ends
@@ -277,6 +278,7 @@ impl Scheduler {
                 ended.push(Ended {
                     id: running.arrival.id,
                     slot: Some(*slot),
+                    unread: running.unread(),
                 });
             }
             !ends
@@ -296,4 +298,6 @@ pub struct Ended {
     pub id: JobId,
     /// The slot that it leaves, whose sequence is to be released.
     pub slot: Option<usize>,
+    /// Prompt tokens that were still to be read.
+    pub unread: usize,
 }

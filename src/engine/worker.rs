@@ -68,8 +68,8 @@ pub struct Answered {
 pub enum JobError {
     #[error("the deadline passed")]
     DeadlineExceeded,
-    /// At the pace of what was measured.
-    #[error("the deadline cannot be met: the label would take about {0:.1?}")]
+    /// At the pace of what was measured, what is left would take so long.
+    #[error("the deadline cannot be met: the label would take about {0:.1?} more")]
     DeadlineOutOfReach(Duration),
     #[error("the answer could not be completed: {0}")]
     Malformed(GrammarError),
@@ -315,8 +315,7 @@ impl<'a> Worker<'a> {
         }
         let pace = self.meter.pace();
         for ended in self.scheduler.expire(self.epoch.elapsed(), pace) {
-            let prompt = self.jobs.get(&ended.id).map_or(0, |job| job.prompt.len());
-            let error = JobError::DeadlineOutOfReach(times(pace, prompt));
+            let error = JobError::DeadlineOutOfReach(times(pace, ended.unread));
             self.close(ended.id, Some(Event::Failed(error)));
             self.free(ended.slot)?;
         }

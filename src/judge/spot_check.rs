@@ -96,6 +96,7 @@ impl Judge {
                     requested_channel: case.channel,
                 },
                 caller: 0,
+                caller_name: None,
                 rationale: RationaleMode::None,
                 arrived: Instant::now(),
                 deadline: None,

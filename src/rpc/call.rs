@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use opentelemetry::propagation::Extractor;
-use tonic::Code;
 use tonic::metadata::MetadataMap;
+use tonic::{Code, Request, Response, Status};
 
-use super::health::JUDGE_SERVICE;
-use super::meter::Meter;
+use super::meter::{Meter, Method};
 use super::status::{Failure, code_name};
 use crate::stages::Stages;
 use crate::traces::{Outcome, Parent, RequestSpan, Traces};
@@ -22,10 +21,25 @@ pub struct Watch {
     pub traces: Traces,
 }
 
+/// When a call's headers came; its message may take longer.
+#[derive(Clone, Copy)]
+struct Arrived(Instant);
+
+/// Notes the arrival of a call: an interceptor for the services.
+pub fn note_arrival(mut call: Request<()>) -> Result<Request<()>, Status> {
+    call.extensions_mut().insert(Arrived(Instant::now()));
+    Ok(call)
+}
+
+pub fn arrived<T>(request: &Request<T>) -> Instant {
+    let noted = request.extensions().get::<Arrived>();
+    noted.map_or_else(Instant::now, |Arrived(at)| *at)
+}
+
 /// A call under way. Dropped, its caller has left.
 pub struct Call {
     watch: Arc<Watch>,
-    method: &'static str,
+    method: Method,
     arrived: Instant,
     /// `None` once it has ended.
     span: Option<RequestSpan>,
@@ -35,18 +49,29 @@ pub struct Call {
 const CALLER_LEFT: &str = "CALLER_LEFT";
 
 impl Call {
-    pub fn begin(
-        watch: &Arc<Watch>,
-        method: &'static str,
-        arrived: Instant,
-        parent: &Parent,
-    ) -> Self {
-        let span = watch.traces.request(JUDGE_SERVICE, method, arrived, parent);
+    pub fn begin(watch: &Arc<Watch>, method: Method, arrived: Instant, parent: &Parent) -> Self {
+        let Method { service, name } = method;
+        let span = watch.traces.request(service, name, arrived, parent);
         Self {
             watch: Arc::clone(watch),
             method,
             arrived,
             span: Some(span),
+        }
+    }
+
+    /// The same, of a request whose headers tell the rest.
+    pub fn of<T>(watch: &Arc<Watch>, method: Method, request: &Request<T>) -> Self {
+        let parent = parent(request.metadata());
+        Self::begin(watch, method, arrived(request), &parent)
+    }
+
+    /// Ends it with an answer that holds no decision.
+    pub fn answer<T>(self, answer: Result<T, Failure>) -> Result<Response<T>, Status> {
+        self.end(answer.as_ref().map(|_| None), Stages::default());
+        match answer {
+            Ok(answer) => Ok(Response::new(answer)),
+            Err(failure) => Err(failure.to_status()),
         }
     }
 

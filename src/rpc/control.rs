@@ -8,6 +8,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use super::call::{Call, Watch};
+use super::meter::{GET_DECISION, GET_STATUS, LIST_DECISIONS, RE_ARM, RUN_SPOT_CHECK, SET_MODE};
 use super::proto::control_service_server::ControlService;
 use super::proto::{
     Counters, Device, EngineInfo, GetDecisionRequest, GetDecisionResponse, GetStatusRequest,
@@ -25,14 +27,16 @@ use crate::verdict::Label;
 
 pub struct ControlRpc {
     judge: Arc<Judge>,
+    watch: Arc<Watch>,
     answer_rules: BTreeMap<String, Label>,
     started: Instant,
 }
 
 impl ControlRpc {
-    pub fn new(judge: Arc<Judge>, bundle: &Bundle) -> Self {
+    pub fn new(judge: Arc<Judge>, watch: Arc<Watch>, bundle: &Bundle) -> Self {
         Self {
             judge,
+            watch,
             answer_rules: bundle.answer.rules.clone(),
             started: Instant::now(),
         }
@@ -43,8 +47,9 @@ impl ControlRpc {
 impl ControlService for ControlRpc {
     async fn get_status(
         &self,
-        _: Request<GetStatusRequest>,
+        request: Request<GetStatusRequest>,
     ) -> Result<Response<GetStatusResponse>, Status> {
+        let call = Call::of(&self.watch, GET_STATUS, &request);
         let judge = &self.judge;
         let engine = judge.engine();
         let state = engine.state();
@@ -97,13 +102,14 @@ impl ControlService for ControlRpc {
             spot_checks: schedule.as_ref().map(switch::schedule),
             reported: switch::accuracies(&reported.unwrap_or_default()),
         };
-        Ok(Response::new(response))
+        call.answer(Ok(response))
     }
 
     async fn set_mode(
         &self,
         request: Request<SetModeRequest>,
     ) -> Result<Response<SetModeResponse>, Status> {
+        let call = Call::of(&self.watch, SET_MODE, &request);
         let request = request.into_inner();
         let set = async {
             let mode = match convert::mode_named(request.mode) {
@@ -114,28 +120,29 @@ impl ControlService for ControlRpc {
                 }
             };
             let (by, reason) = (request.by, request.reason);
-            Ok(self.judge.set_mode(mode, by, reason).await?)
+            let previous = self.judge.set_mode(mode, by, reason).await?;
+            let previous = convert::mode(previous).into();
+            Ok(SetModeResponse { previous })
         };
-        let previous = set.await.map_err(|failure: Failure| failure.to_status())?;
-        Ok(Response::new(SetModeResponse {
-            previous: convert::mode(previous).into(),
-        }))
+        call.answer(set.await)
     }
 
     async fn re_arm(
         &self,
         request: Request<ReArmRequest>,
     ) -> Result<Response<ReArmResponse>, Status> {
+        let call = Call::of(&self.watch, RE_ARM, &request);
         let ReArmRequest {
             by,
             reason,
             via_shadow,
         } = request.into_inner();
-        let armed = self.judge.re_arm(by, reason, via_shadow).await;
-        armed.map_err(|error| Failure::from(error).to_status())?;
-        Ok(Response::new(ReArmResponse {
-            kill_switch: Some(switch::status(self.judge.authority())),
-        }))
+        let arm = async {
+            self.judge.re_arm(by, reason, via_shadow).await?;
+            let kill_switch = Some(switch::status(self.judge.authority()));
+            Ok(ReArmResponse { kill_switch })
+        };
+        call.answer(arm.await)
     }
 
     type RunSpotCheckStream = ReceiverStream<Result<RunSpotCheckResponse, Status>>;
@@ -144,14 +151,19 @@ impl ControlService for ControlRpc {
         &self,
         request: Request<RunSpotCheckRequest>,
     ) -> Result<Response<Self::RunSpotCheckStream>, Status> {
+        let call = Call::of(&self.watch, RUN_SPOT_CHECK, &request);
         let text = request.into_inner().suite_jsonl;
         let suite = match text.as_str() {
             "" => Suite::own(),
             text => Suite::parse(text),
         };
-        let suite = suite.map_err(|error| {
-            Failure::malformed("suite_jsonl", format!("`suite_jsonl`: {error}")).to_status()
-        })?;
+        let suite = match suite {
+            Ok(suite) => suite,
+            Err(error) => {
+                let description = format!("`suite_jsonl`: {error}");
+                return call.answer(Err(Failure::malformed("suite_jsonl", description)));
+            }
+        };
         let (events, receiver) = mpsc::channel(16);
         let judge = Arc::clone(&self.judge);
         tokio::spawn(async move {
@@ -163,11 +175,10 @@ impl ControlService for ControlRpc {
                     result: None,
                 }));
             };
-            let end = match judge.spot_check(&suite, progress).await {
-                Ok(checked) => Ok(switch::checked(&suite, &checked)),
-                Err(error) => Err(Failure::from(error).to_status()),
-            };
-            let _ = events.send(end).await;
+            let checked = judge.spot_check(&suite, progress).await;
+            let checked = checked.map(|checked| switch::checked(&suite, &checked));
+            let end = call.answer(checked.map_err(Failure::from));
+            let _ = events.send(end.map(Response::into_inner)).await;
         });
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
@@ -176,6 +187,7 @@ impl ControlService for ControlRpc {
         &self,
         request: Request<ListDecisionsRequest>,
     ) -> Result<Response<ListDecisionsResponse>, Status> {
+        let call = Call::of(&self.watch, LIST_DECISIONS, &request);
         let request = request.into_inner();
         let page = async {
             let filter = record::filter(request.filter.unwrap_or_default())?;
@@ -188,32 +200,29 @@ impl ControlService for ControlRpc {
                 size => size as usize,
             };
             let log = self.judge.log();
-            Ok(log
-                .list(filter, contents, size, &request.page_token)
-                .await?)
+            let page = log.list(filter, contents, size, &request.page_token);
+            let page = page.await?;
+            Ok(ListDecisionsResponse {
+                decisions: page.entries.iter().map(record::recorded).collect(),
+                next_page_token: page.next_page_token,
+            })
         };
-        let page = page.await.map_err(|failure: Failure| failure.to_status())?;
-        Ok(Response::new(ListDecisionsResponse {
-            decisions: page.entries.iter().map(record::recorded).collect(),
-            next_page_token: page.next_page_token,
-        }))
+        call.answer(page.await)
     }
 
     async fn get_decision(
         &self,
         request: Request<GetDecisionRequest>,
     ) -> Result<Response<GetDecisionResponse>, Status> {
+        let call = Call::of(&self.watch, GET_DECISION, &request);
         let id = request.into_inner().decision_id;
         let entry = async {
             let entry = self.judge.log().get(&id).await?;
-            entry.ok_or(LogError::UnknownDecision(id))
+            let entry = entry.ok_or(LogError::UnknownDecision(id))?;
+            let decision = Some(record::recorded(&entry));
+            Ok(GetDecisionResponse { decision })
         };
-        match entry.await {
-            Ok(entry) => Ok(Response::new(GetDecisionResponse {
-                decision: Some(record::recorded(&entry)),
-            })),
-            Err(error) => Err(Failure::from(error).to_status()),
-        }
+        call.answer(entry.await)
     }
 }
 

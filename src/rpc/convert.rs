@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
@@ -24,11 +25,13 @@ use crate::verdict::{
 pub const REQUEST_ID_LIMIT: usize = 128;
 
 /// What is known of a request beside its message.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Envelope {
     pub arrived: Instant,
     pub deadline: Option<Instant>,
     pub caller: Caller,
+    /// The name of the token that it came with.
+    pub caller_name: Option<Arc<str>>,
 }
 
 /// Reads a request, and reports all that is wrong with it together.
@@ -85,6 +88,7 @@ pub fn request(message: proto::JudgeRequest, envelope: Envelope) -> Result<Reque
             },
             rationale,
             caller: envelope.caller,
+            caller_name: envelope.caller_name,
             arrived: envelope.arrived,
             deadline: envelope.deadline,
         }),

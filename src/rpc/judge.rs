@@ -10,7 +10,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::call::{Call, Watch, parent};
+use super::call::{Call, Watch, arrived, parent};
 use super::convert::Envelope;
 use super::meter::{JUDGE, JUDGE_STREAM, REPORT_OUTCOME};
 use super::proto::judge_service_server::JudgeService;
@@ -26,30 +26,22 @@ use crate::tokens::Pass;
 use crate::traces::Parent;
 use crate::verdict::Decision;
 
-/// When a call's headers came; its message may take longer.
-#[derive(Clone, Copy)]
-struct Arrived(Instant);
-
-/// Notes the arrival of a call: an interceptor for the service.
-pub fn note_arrival(mut call: Request<()>) -> Result<Request<()>, Status> {
-    call.extensions_mut().insert(Arrived(Instant::now()));
-    Ok(call)
-}
-
 /// A caller is whom its token names, else a connection: all that it sends takes turns with
 /// what others send.
 fn envelope<T>(request: &Request<T>) -> Envelope {
-    let noted = request.extensions().get::<Arrived>();
-    let arrived = noted.map_or_else(Instant::now, |Arrived(at)| *at);
+    let arrived = arrived(request);
+    let pass = request.extensions().get::<Pass>().map(Pass::check);
+    let caller_name = pass.and_then(Result::ok);
     let mut caller = DefaultHasher::new();
-    match request.extensions().get::<Pass>().map(Pass::check) {
-        Some(Ok(name)) => name.hash(&mut caller),
-        _ => request.remote_addr().hash(&mut caller),
+    match &caller_name {
+        Some(name) => name.hash(&mut caller),
+        None => request.remote_addr().hash(&mut caller),
     }
     Envelope {
         arrived,
         deadline: convert::deadline(request.metadata(), arrived),
         caller: caller.finish(),
+        caller_name,
     }
 }
 
@@ -102,16 +94,13 @@ impl JudgeService for JudgeRpc {
         &self,
         request: Request<ReportOutcomeRequest>,
     ) -> Result<Response<ReportOutcomeResponse>, Status> {
-        let (arrived, parent) = (envelope(&request).arrived, parent(request.metadata()));
-        let call = Call::begin(&self.watch, REPORT_OUTCOME, arrived, &parent);
+        let call = Call::of(&self.watch, REPORT_OUTCOME, &request);
         let outcome = record::report(request.into_inner(), SystemTime::now());
-        let report = async { Ok::<_, Failure>(self.judge.report(outcome?).await?) };
-        let report = report.await;
-        call.end(report.as_ref().map(|_| None), Stages::default());
-        match report {
-            Ok(tripped) => Ok(Response::new(ReportOutcomeResponse { tripped })),
-            Err(failure) => Err(failure.to_status()),
-        }
+        let report = async {
+            let tripped = self.judge.report(outcome?).await?;
+            Ok(ReportOutcomeResponse { tripped })
+        };
+        call.answer(report.await)
     }
 
     type JudgeStreamStream =
@@ -181,7 +170,7 @@ async fn pump(
         }
         let envelope = Envelope {
             arrived: Instant::now(),
-            ..call.envelope
+            ..call.envelope.clone()
         };
         let call = Arc::clone(&call);
         let events = events.clone();

@@ -1,4 +1,4 @@
-//! Requests of JudgeService, counted and timed.
+//! Calls of both services, counted and timed.
 
 use std::time::Duration;
 
@@ -7,15 +7,31 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 
+use super::health::{CONTROL_SERVICE, JUDGE_SERVICE};
 use crate::stages;
 
 /// Counts since the start; a clone counts on.
 #[derive(Clone, Debug)]
 pub struct Meter {
+    pub judge: Calls,
+    /// Apart, so that who asks for the status hides no refused request.
+    pub control: Calls,
+    pub stages: Family<StageLabel, Histogram>,
+}
+
+/// Those of one service.
+#[derive(Clone, Debug)]
+pub struct Calls {
     /// From a call's arrival to its answer or failure.
     pub seconds: Family<MethodLabel, Histogram>,
     pub failed: Family<FailureLabels, Counter>,
-    pub stages: Family<StageLabel, Histogram>,
+}
+
+/// Something that can be called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Method {
+    pub service: &'static str,
+    pub name: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -35,11 +51,38 @@ pub struct StageLabel {
     stage: &'static str,
 }
 
-pub const JUDGE: &str = "Judge";
+pub const JUDGE: Method = of_judge("Judge");
 /// Each request of a stream counts for itself.
-pub const JUDGE_STREAM: &str = "JudgeStream";
-pub const REPORT_OUTCOME: &str = "ReportOutcome";
-const METHODS: [&str; 3] = [JUDGE, JUDGE_STREAM, REPORT_OUTCOME];
+pub const JUDGE_STREAM: Method = of_judge("JudgeStream");
+pub const REPORT_OUTCOME: Method = of_judge("ReportOutcome");
+pub const GET_STATUS: Method = of_control("GetStatus");
+pub const SET_MODE: Method = of_control("SetMode");
+pub const LIST_DECISIONS: Method = of_control("ListDecisions");
+pub const GET_DECISION: Method = of_control("GetDecision");
+/// Until its last message.
+pub const RUN_SPOT_CHECK: Method = of_control("RunSpotCheck");
+pub const RE_ARM: Method = of_control("ReArm");
+const METHODS: [Method; 9] = [
+    JUDGE,
+    JUDGE_STREAM,
+    REPORT_OUTCOME,
+    GET_STATUS,
+    SET_MODE,
+    LIST_DECISIONS,
+    GET_DECISION,
+    RUN_SPOT_CHECK,
+    RE_ARM,
+];
+
+const fn of_judge(name: &'static str) -> Method {
+    let service = JUDGE_SERVICE;
+    Method { service, name }
+}
+
+const fn of_control(name: &'static str) -> Method {
+    let service = CONTROL_SERVICE;
+    Method { service, name }
+}
 
 /// Upper bounds in seconds, from a write to the disk to the longest deadline.
 const SECONDS: [f64; 17] = [
@@ -50,14 +93,16 @@ const SECONDS: [f64; 17] = [
 impl Default for Meter {
     /// Every method and stage is there from the start: a rate begins at nought.
     fn default() -> Self {
-        let histogram: fn() -> Histogram = || Histogram::new(SECONDS);
         let meter = Self {
-            seconds: Family::new_with_constructor(histogram),
-            failed: Family::default(),
+            judge: Calls::default(),
+            control: Calls::default(),
             stages: Family::new_with_constructor(histogram),
         };
         for method in METHODS {
-            drop(meter.seconds.get_or_create(&MethodLabel { method }));
+            let label = MethodLabel {
+                method: method.name,
+            };
+            drop(meter.calls(method).seconds.get_or_create(&label));
         }
         for stage in stages::NAMES {
             drop(meter.stages.get_or_create(&StageLabel { stage }));
@@ -66,23 +111,46 @@ impl Default for Meter {
     }
 }
 
+impl Default for Calls {
+    fn default() -> Self {
+        Self {
+            seconds: Family::new_with_constructor(histogram),
+            failed: Family::default(),
+        }
+    }
+}
+
+fn histogram() -> Histogram {
+    Histogram::new(SECONDS)
+}
+
 impl Meter {
-    pub fn count(&self, method: &'static str, took: Duration) {
-        let seconds = self.seconds.get_or_create(&MethodLabel { method });
+    pub fn count(&self, method: Method, took: Duration) {
+        let label = MethodLabel {
+            method: method.name,
+        };
+        let seconds = self.calls(method).seconds.get_or_create(&label);
         seconds.observe(took.as_secs_f64());
     }
 
-    pub fn count_failure(&self, method: &'static str, code: &'static str, reason: &'static str) {
+    pub fn count_failure(&self, method: Method, code: &'static str, reason: &'static str) {
         let labels = FailureLabels {
-            method,
+            method: method.name,
             code,
             reason,
         };
-        self.failed.get_or_create(&labels).inc();
+        self.calls(method).failed.get_or_create(&labels).inc();
     }
 
     pub fn count_stage(&self, stage: &'static str, took: Duration) {
         let seconds = self.stages.get_or_create(&StageLabel { stage });
         seconds.observe(took.as_secs_f64());
+    }
+
+    fn calls(&self, method: Method) -> &Calls {
+        match method.service == CONTROL_SERVICE {
+            true => &self.control,
+            false => &self.judge,
+        }
     }
 }

@@ -36,6 +36,7 @@ pub fn recorded(entry: &Entry) -> proto::RecordedDecision {
         .into(),
         rationale_pending: record.rationale_pending,
         content_sha256: const_hex::encode(record.content_hash),
+        caller: record.caller.clone().unwrap_or_default(),
     }
 }
 

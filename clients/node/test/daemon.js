@@ -23,7 +23,8 @@ export class Daemon {
 
   async start() {
     const log = join(this.folder, 'judged.log');
-    const settings = ['--mode', 'rules-only', '--listen', this.addr, '--control-listen', '127.0.0.1:0'];
+    const settings = ['--listen', this.addr, '--control-listen', '127.0.0.1:0'];
+    if (!this.options.includes('--mode')) settings.push('--mode', 'rules-only');
     settings.push('--state-dir', join(this.folder, 'state'), '--log', 'info', '--log-format', 'text');
     const stdio = ['ignore', 'ignore', openSync(log, 'w')];
     this.process = spawn(process.env.JUDGED, ['serve', ...settings, ...this.options], { stdio });

@@ -18,7 +18,8 @@ class Daemon:
 
     def start(self):
         log = self.folder / "judged.log"
-        command = [os.environ["JUDGED"], "serve", "--mode", "rules-only", "--listen", self.addr]
+        command = [os.environ["JUDGED"], "serve", "--listen", self.addr]
+        command += [] if "--mode" in self.arguments else ["--mode", "rules-only"]
         command += ["--control-listen", "127.0.0.1:0", "--state-dir", self.folder / "state"]
         command += ["--log", "info", "--log-format", "text", *self.arguments]
         with log.open("w") as file:

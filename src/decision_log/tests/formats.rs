@@ -10,7 +10,9 @@ async fn a_row_of_format_1_is_read_as_it_was_written() {
     let folder = Folder::new();
     let log = folder.open();
     let insert = r#"
-        INSERT INTO decisions VALUES (1, 1, 'd-1', 'r-1', zeroblob(32), 1800000000000001,
+        INSERT INTO decisions (seq, format, decision_id, request_id, content_hash, received,
+            origin, mode, decided_by, label, prospect, channel, answer, rest, pending,
+            shadow_label, shadow) VALUES (1, 1, 'd-1', 'r-1', zeroblob(32), 1800000000000001,
             'TRAFFIC', 'SHADOW', 'RULES', 'ESCALATE', 'p', 'sms',
             '{"disposition":"ROUTE_TO_HUMAN","scores":{"probabilities":[0.30000000000000004,0.3333333333333333,5e-324,0.0,0.3666666666666666],"legal_mass":0.9999999999999999},"rules":["c_level"],"model":{"bundle":"tiny@1","base_sha256":"ab","adapter_sha256":"cd","adapter_scale":0.7,"template_sha256":"ef"}}',
             '{"rationale":"Why.","degraded_reason":"so","usage":{"prompt_tokens":3,"cached_tokens":2,"generated_tokens":1},"timings":{"queue_nanos":1,"prefill_nanos":2,"decode_nanos":3,"total_nanos":7}}',
@@ -69,6 +71,7 @@ async fn a_row_of_format_1_is_read_as_it_was_written() {
                 },
             },
             request_id: Some("r-1".to_owned()),
+            caller: None,
             content_hash: [0; 32],
             received: time(1),
             origin: Origin::Traffic,

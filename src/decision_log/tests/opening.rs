@@ -53,18 +53,28 @@ async fn the_file_is_set_up_for_durable_commits() {
             full,
             1.into(),
             incremental,
-            1.into()
+            2.into()
         ]
     );
 }
 
-/// The first step's tables with a row, as the first daemon left them.
+const OLD_DECISION: &str = r#"
+    INSERT INTO decisions VALUES (1, 1, 'd-0', NULL, zeroblob(32), 1700000000000000, 'TRAFFIC',
+        'ENFORCE', 'RULES', 'PASS', 'p', 'email',
+        '{"disposition":"HOLD_FOR_REVIEW","scores":null,"rules":[],"model":null}',
+        '{"rationale":"","degraded_reason":null,"usage":{"prompt_tokens":0,"cached_tokens":0,"generated_tokens":0},"timings":{"queue_nanos":0,"prefill_nanos":0,"decode_nanos":0,"total_nanos":0}}',
+        0, NULL, NULL);
+    INSERT INTO subjects VALUES (1, zeroblob(32), zeroblob(32), '[]', '{}', 'Hi');
+"#;
+
+/// The first step's tables with some rows, as the first daemon left them.
 fn version_1(folder: &Folder) {
     let connection = Connection::open(folder.file()).unwrap();
     connection.execute_batch(schema::STEPS[0]).unwrap();
     connection
         .execute_batch("INSERT INTO state VALUES ('mode', '\"SHADOW\"')")
         .unwrap();
+    connection.execute_batch(OLD_DECISION).unwrap();
     connection
         .pragma_update(None, "application_id", schema::APPLICATION_ID)
         .unwrap();
@@ -76,9 +86,17 @@ async fn a_file_of_version_1_is_opened_with_what_it_holds() {
     let folder = Folder::new();
     version_1(&folder);
     let log = folder.open();
-    log.record(record("d-1", 0)).await.unwrap();
+    let by_crm = Record {
+        caller: Some("crm".to_owned()),
+        ..record("d-1", 0)
+    };
+    log.record(by_crm).await.unwrap();
     let mode = log.state("mode").await.unwrap();
     assert_eq!(mode, Some("SHADOW".into()));
+    for (id, caller) in [("d-0", None), ("d-1", Some("crm"))] {
+        let entry = log.get(id).await.unwrap().unwrap();
+        assert_eq!(entry.record.caller.as_deref(), caller, "{id}");
+    }
 }
 
 #[test]
@@ -125,7 +143,7 @@ fn a_newer_file_is_refused_and_left_alone() {
     let before = std::fs::read(folder.file()).unwrap();
     let error = refused(&folder).to_string();
     assert!(
-        error.contains("has version 9, and this daemon knows none above 1"),
+        error.contains("has version 9, and this daemon knows none above 2"),
         "{error}"
     );
     assert!(matches!(

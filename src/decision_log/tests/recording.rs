@@ -6,6 +6,7 @@ async fn what_was_recorded_is_read_back_to_the_bit() {
     let log = folder.open();
     let written = Record {
         request_id: Some("r-1".to_owned()),
+        caller: Some("crm".to_owned()),
         ..record("d-1", 5)
     };
     log.record(written.clone()).await.unwrap();

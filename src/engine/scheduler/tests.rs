@@ -106,7 +106,7 @@ fn obey(scheduler: &mut Scheduler, line: &str) -> Vec<String> {
 }
 
 fn told(ended: impl IntoIterator<Item = Ended>) -> Vec<String> {
-    let ended = ended.into_iter().map(|Ended { id, slot }| match slot {
+    let ended = ended.into_iter().map(|Ended { id, slot, .. }| match slot {
         Some(slot) => format!("{id} ends and leaves slot {slot}"),
         None => format!("{id} ends"),
     });
@@ -184,7 +184,7 @@ struct Owner {
 
 impl Owner {
     fn end(&mut self, ended: impl IntoIterator<Item = Ended>) {
-        for Ended { id, slot } in ended {
+        for Ended { id, slot, .. } in ended {
             self.jobs[id as usize].1 += 1;
             if let Some(slot) = slot {
                 assert_eq!(self.in_slot[slot].take(), Some(id));

@@ -66,6 +66,7 @@ class DeadlineExceeded(JudgeError):
 
 _CLASSES = {
     "INVALID_ARGUMENT": InvalidRequest,
+    "OUT_OF_RANGE": InvalidRequest,
     "ALREADY_EXISTS": InvalidRequest,
     "NOT_FOUND": InvalidRequest,
     "FAILED_PRECONDITION": InvalidRequest,

@@ -1,0 +1,3 @@
+-- The name of the token that a request came with.
+
+ALTER TABLE decisions ADD COLUMN caller TEXT;
