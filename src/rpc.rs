@@ -7,7 +7,7 @@ pub mod convert;
 pub mod health;
 pub mod judge;
 pub mod meter;
-mod record;
+pub mod record;
 pub mod status;
 mod switch;
 

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that goes wrong should stop")]
 
 mod support {
+    pub mod anonymous;
     pub mod gguf_writer;
     pub mod hostile;
     pub mod tiny;
@@ -12,10 +13,10 @@ mod support {
     pub mod tiny_vocabulary;
 }
 
-use std::fs;
 use std::time::Duration;
 
 use judged::client::Client;
+use support::anonymous::resident;
 use support::hostile::{Chance, question};
 use support::tiny_daemon::{TinyBundle, TinyDaemon};
 
@@ -24,16 +25,6 @@ const CALLERS: u64 = 8;
 /// One percent of what a daemon with the default model holds, in KiB: caches of the
 /// log, the windows of the kill switch and recent request ids fill up to their bounds.
 const ALLOWANCE: u64 = 16 << 10;
-
-/// Of this process, in KiB: what it has allocated, without the pages of files.
-fn resident() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("RssAnon:"));
-    let number = line.unwrap().trim().strip_suffix(" kB");
-    number.unwrap().parse().unwrap()
-}
 
 /// Asks so many mixed questions, hostile ones among them; one caller in eight
 /// leaves before its answers.

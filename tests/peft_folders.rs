@@ -20,7 +20,6 @@ use std::path::{Path, PathBuf};
 use half::{bf16, f16};
 use judged::convert::{Conversion, ConvertError, Converted, Precision};
 use judged::gguf::{self, TensorKind};
-use proptest::prelude::*;
 use serde_json::{Value, json};
 use support::peft_folder::{MODULES, PeftFolder, numbers};
 use support::tiny::TinyModel;
@@ -752,28 +751,4 @@ fn a_tensor_that_is_there_twice_is_refused() {
     last.data.clear();
     last.offsets = Some([0, 4 * 4 * WIDTH]);
     assert_refused(convert(&peft), &[QUERY_A, "twice"]);
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..Default::default() })]
-
-    #[test]
-    fn spoilt_bytes_give_an_error_or_a_file_that_can_be_read(
-        spoilt in prop::collection::vec((0.0..1.0, any::<u8>()), 1..4),
-        in_header in any::<bool>(),
-    ) {
-        let mut bytes = one().safetensors();
-        let header = 8 + u64::from_le_bytes(*bytes.first_chunk().unwrap()) as usize;
-        let range = if in_header { header } else { bytes.len() };
-        for (at, byte) in spoilt {
-            bytes[(at * range as f64) as usize] = byte;
-        }
-        let folder = folder(&one());
-        fs::write(folder.path().join("adapter_model.safetensors"), bytes).unwrap();
-        let conversion = conversion(folder.path());
-        match convert_folder(&conversion) {
-            Ok(_) => prop_assert!(gguf::read(&conversion.out).is_ok()),
-            Err(error) => prop_assert!(error.to_string().contains(&*folder.path().to_string_lossy())),
-        }
-    }
 }

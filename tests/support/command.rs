@@ -7,9 +7,10 @@
     reason = "a test that goes wrong should stop"
 )]
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -133,10 +134,16 @@ impl Shell {
             seen.push_str(&line);
         };
         let addr = |name: &str| listening["fields"][name].as_str().unwrap().to_owned();
+        // Who does not read it would stop the daemon once the pipe is full.
+        let log = std::thread::spawn(move || {
+            let mut text = String::new();
+            log.read_to_string(&mut text).unwrap();
+            text
+        });
         Served {
             judge: addr("judge_addr"),
             control: addr("control_addr"),
-            log,
+            log: Some(log),
             child,
         }
     }
@@ -146,11 +153,16 @@ impl Shell {
 pub struct Served {
     pub judge: String,
     pub control: String,
-    log: BufReader<std::process::ChildStderr>,
+    log: Option<JoinHandle<String>>,
     child: Child,
 }
 
 impl Served {
+    /// Of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         let status = Command::new("kill").args(["-s", name, &pid]).status();
@@ -167,15 +179,13 @@ impl Served {
             }
             std::thread::sleep(Duration::from_millis(10));
         };
-        let read = |from: &mut dyn std::io::Read| {
-            let mut text = String::new();
-            from.read_to_string(&mut text).unwrap();
-            text
-        };
+        let mut stdout = String::new();
+        let mut pipe = self.child.stdout.take().unwrap();
+        pipe.read_to_string(&mut stdout).unwrap();
         Ran {
             code,
-            stdout: read(&mut self.child.stdout.take().unwrap()),
-            stderr: read(&mut self.log),
+            stdout,
+            stderr: self.log.take().unwrap().join().unwrap(),
         }
     }
 }
