@@ -20,7 +20,7 @@ use self::decision::decision;
 pub use self::error::ClientError;
 use self::error::refused;
 use self::status::status;
-pub use self::status::{EngineInfo, EngineState, Status};
+pub use self::status::{EngineInfo, EngineState, Restarts, Status};
 pub use self::switch::{Checked, Condition, KillSwitch, SpotChecks, SwitchState};
 use crate::channel::Channel;
 use crate::decision_log::{Contents, Entry, Filter, Outcome, Page};
