@@ -33,6 +33,7 @@ use crate::rpc::proto::control_service_server::ControlServiceServer;
 use crate::rpc::proto::judge_service_server::JudgeServiceServer;
 use crate::rpc::{health, proto};
 use crate::spot_check::Suite;
+use crate::supervisor::{Inherited, ListenError, Listeners};
 use crate::traces::Traces;
 
 /// A daemon that listens and serves.
@@ -58,6 +59,17 @@ impl App {
         bundle: Bundle,
         source: impl Source + 'static,
     ) -> anyhow::Result<Self> {
+        Self::start_under(config, bundle, source, None).await
+    }
+
+    /// The same, with what a supervisor hands over: it listens there, whatever the
+    /// settings say.
+    pub async fn start_under(
+        config: &Config,
+        bundle: Bundle,
+        source: impl Source + 'static,
+        inherited: Option<Inherited>,
+    ) -> anyhow::Result<Self> {
         let state = hold_state_dir(&config.state_dir)?;
         let bundle = Arc::new(bundle);
         let log = open_log(config).await?;
@@ -79,14 +91,13 @@ impl App {
             &bundle,
         ));
         let edge = Edge::open(&config.edge)?;
-        let listener = listen(config.listen).await?;
-        let control_listener = listen(config.control_listen).await?;
-        let (judge_addr, control_addr) = (listener.local_addr()?, control_listener.local_addr()?);
-        let metrics_listener = match config.metrics_listen {
-            Some(addr) => Some(listen(addr).await?),
-            None => None,
+        let (listeners, restarts) = match inherited {
+            Some(Inherited { listeners, history }) => (listeners, Some(history)),
+            None => (listen(config).await?, None),
         };
-        let metrics_addr = metrics_listener.as_ref().map(TcpListener::local_addr);
+        let judge_addr = listeners.judge.local_addr()?;
+        let control_addr = listeners.control.local_addr()?;
+        let metrics_addr = listeners.metrics.as_ref().map(TcpListener::local_addr);
         let metrics_addr = metrics_addr.transpose()?;
         let traces = match &config.otlp_endpoint {
             Some(endpoint) => {
@@ -118,7 +129,12 @@ impl App {
             JudgeServiceServer::new(JudgeRpc::new(Arc::clone(&judge), Arc::clone(&watch)))
                 .max_decoding_message_size(config.max_message_bytes);
         let judge_service = InterceptedService::new(judge_service, note_arrival);
-        let control = ControlRpc::new(Arc::clone(&judge), Arc::clone(&watch), &bundle);
+        let control = ControlRpc::new(
+            Arc::clone(&judge),
+            Arc::clone(&watch),
+            &bundle,
+            restarts.clone(),
+        );
         let control_service =
             ControlServiceServer::new(control).max_decoding_message_size(config.max_message_bytes);
         let control_service = InterceptedService::new(control_service, note_arrival);
@@ -128,16 +144,17 @@ impl App {
             // Older tools know only this one.
             .add_service(reflection().build_v1alpha()?)
             .add_service(judge_service);
-        let judge_server = edge.serve(listener, routes, stop.clone());
+        let judge_server = edge.serve(listeners.judge, routes, stop.clone());
         let routes = Routes::new(health_service)
             .add_service(reflection().build_v1()?)
             // Older tools know only this one.
             .add_service(reflection().build_v1alpha()?)
             .add_service(control_service);
-        let control_server = edge.serve(control_listener, routes, stop.clone());
+        let control_server = edge.serve(listeners.control, routes, stop.clone());
         let mut servers = vec![judge_server, control_server];
-        if let (Some(listener), Some(addr)) = (metrics_listener, metrics_addr) {
-            let metrics = Metrics::new(Arc::clone(&judge), &watch.meter);
+        if let (Some(listener), Some(addr)) = (listeners.metrics, metrics_addr) {
+            let restarts = restarts.unwrap_or_default();
+            let metrics = Metrics::new(Arc::clone(&judge), &watch.meter, restarts);
             servers.push(tokio::spawn(endpoint::serve(
                 listener,
                 metrics,
@@ -280,10 +297,9 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 
-async fn listen(addr: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(addr)
-        .await
-        .with_context(|| format!("cannot listen on `{addr}`"))
+/// As the settings say.
+pub async fn listen(config: &Config) -> Result<Listeners, ListenError> {
+    Listeners::bind(config.listen, config.control_listen, config.metrics_listen).await
 }
 
 /// Reads all of the log once, which takes a moment for each gigabyte.

@@ -23,7 +23,7 @@ use self::decision::decision;
 use self::error::refused;
 pub use self::error::{ClientError, Remedy};
 use self::status::status;
-pub use self::status::{EngineInfo, EngineState, Status};
+pub use self::status::{EngineInfo, EngineState, Restarts, Status};
 pub use self::switch::{Checked, Condition, KillSwitch, SpotChecks, SwitchState};
 use crate::channel::Channel;
 use crate::decision_log::{Contents, Entry, Filter, Outcome, Page};

@@ -24,6 +24,7 @@ use crate::judge::{Dispositions, Policy};
 use crate::kill_switch::Thresholds;
 use crate::models::Store;
 use crate::rules::{Rule, Rulebook};
+use crate::supervisor;
 use crate::verdict::{Disposition, Label, Mode};
 
 /// The settings as they are written: all of them optional, all of them here.
@@ -194,6 +195,28 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stuck_after: Option<f64>,
 
+    /// An engine that is stuck for so long ends the daemon with an abort, so that --supervise,
+    /// systemd or the like starts it again; 0 for never.
+    #[arg(long, value_name = "SECONDS", env = "JUDGED_ABORT_STUCK")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub abort_stuck: Option<f64>,
+
+    /// Run the daemon under a parent process that keeps its sockets and starts it again when
+    /// it crashes.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", env = "JUDGED_SUPERVISE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub supervise: Option<bool>,
+
+    /// Crashes within `restart_window` that --supervise puts up with; one more ends it.
+    #[arg(long, value_name = "N", env = "JUDGED_RESTART_LIMIT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart_limit: Option<u32>,
+
+    /// How long a crash counts towards `restart_limit`.
+    #[arg(long, value_name = "SECONDS", env = "JUDGED_RESTART_WINDOW")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart_window: Option<f64>,
+
     /// On SIGTERM or SIGINT, how long accepted requests may still take.
     #[arg(long, value_name = "SECONDS", env = "JUDGED_DRAIN_TIMEOUT")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -294,6 +317,8 @@ pub struct Config {
     pub engine: engine::Config,
     pub threads: u32,
     pub gpu: Wish,
+    /// `None` where nobody is to supervise.
+    pub supervise: Option<supervisor::Limit>,
     pub drain_timeout: Duration,
     pub max_message_bytes: usize,
     pub edge: edge::Config,
@@ -374,6 +399,10 @@ impl Settings {
             exact: Some(false),
             max_deadline: Some(120.0),
             stuck_after: Some(60.0),
+            abort_stuck: Some(0.0),
+            supervise: Some(false),
+            restart_limit: Some(5),
+            restart_window: Some(300.0),
             drain_timeout: Some(20.0),
             kill_switch: Some(String::new()),
             spot_checks: Some(true),
@@ -492,6 +521,9 @@ impl Checks<'_> {
         let gpu_layers = self.gpu_layers(settings.gpu_layers.as_deref());
         let max_deadline = self.seconds("max_deadline", settings.max_deadline, 0.1);
         let stuck_after = self.seconds("stuck_after", settings.stuck_after, 0.1);
+        let abort_stuck = self.abort_stuck(settings.abort_stuck, stuck_after);
+        let restart_limit = self.within("restart_limit", settings.restart_limit, 0, 1000);
+        let restart_window = self.seconds("restart_window", settings.restart_window, 1.0);
         let drain_timeout = self.seconds("drain_timeout", settings.drain_timeout, 0.0);
         let kill_switch = self.kill_switch(settings.kill_switch.as_deref());
         let request_window = self.seconds("request_window", settings.request_window, 1.0);
@@ -550,6 +582,7 @@ impl Checks<'_> {
                 prefix_cells: if exact { 0 } else { prefix_cache? as usize },
                 speculate: settings.speculation.unwrap_or(false) && !exact,
                 stuck_after: stuck_after?,
+                abort_stuck,
                 ..engine::Config::default()
             },
             threads: match threads? {
@@ -559,6 +592,13 @@ impl Checks<'_> {
             gpu: Wish {
                 layers: gpu_layers?,
                 device: settings.gpu_device.filter(|name| !name.is_empty()),
+            },
+            supervise: match settings.supervise.unwrap_or(false) {
+                true => Some(supervisor::Limit {
+                    crashes: restart_limit?,
+                    window: restart_window?,
+                }),
+                false => None,
             },
             drain_timeout: drain_timeout?,
             max_message_bytes: max_message_bytes? as usize,
@@ -655,6 +695,23 @@ impl Checks<'_> {
         let range = format!("`{value}` is not between {least} and {MOST_SECONDS} seconds");
         self.problem(name, range);
         None
+    }
+
+    /// `None` for never.
+    fn abort_stuck(
+        &mut self,
+        value: Option<f64>,
+        stuck_after: Option<Duration>,
+    ) -> Option<Duration> {
+        let limit = self.seconds("abort_stuck", value, 0.0)?;
+        if limit.is_zero() {
+            return None;
+        }
+        if stuck_after.is_some_and(|stuck_after| limit <= stuck_after) {
+            let problem = "it is not longer than `stuck_after`, from which on the rules decide";
+            self.problem("abort_stuck", problem);
+        }
+        Some(limit)
     }
 
     fn address(

@@ -41,6 +41,9 @@ pub struct Config {
     pub speculate: bool,
     /// A thread silent for longer than this is stuck.
     pub stuck_after: Duration,
+    /// One that is stuck for longer than this, its silence before included, aborts the
+    /// process, so that whoever watches over it starts it again.
+    pub abort_stuck: Option<Duration>,
     /// How often missing files are looked for again.
     pub retry_missing: Duration,
 }
@@ -54,6 +57,7 @@ impl Default for Config {
             prefix_cells: 16_384,
             speculate: false,
             stuck_after: Duration::from_secs(60),
+            abort_stuck: None,
             retry_missing: Duration::from_secs(5),
         }
     }
@@ -165,7 +169,7 @@ impl Engine {
             .spawn(move || thread.run(source, &inbox))?;
         std::thread::Builder::new()
             .name("engine-watch".to_owned())
-            .spawn(move || watch_over(&state_sender, &meter, config.stuck_after))?;
+            .spawn(move || watch_over(&state_sender, &meter, &config))?;
         Ok(engine)
     }
 
@@ -390,8 +394,12 @@ fn check_capacity(
     Ok(())
 }
 
-/// Turns `Ready` to `Stuck` when the thread has fallen silent, and back.
-fn watch_over(state: &watch::Sender<State>, meter: &Meter, stuck_after: Duration) {
+/// Turns `Ready` to `Stuck` when the thread has fallen silent, and back; ends the process
+/// when that takes too long.
+fn watch_over(state: &watch::Sender<State>, meter: &Meter, config: &Config) {
+    let stuck_after = config.stuck_after;
+    // Counted in pauses: a process that was stopped, or whose machine was, is not stuck.
+    let mut stuck = stuck_after;
     let pause = (stuck_after / 4).clamp(Duration::from_millis(10), Duration::from_millis(500));
     while state.receiver_count() > 0 {
         std::thread::sleep(pause);
@@ -406,6 +414,15 @@ fn watch_over(state: &watch::Sender<State>, meter: &Meter, stuck_after: Duration
             *state = next;
             true
         });
+        stuck = match &*state.borrow() {
+            State::Stuck(_) => stuck + pause,
+            _ => stuck_after,
+        };
+        if config.abort_stuck.is_some_and(|limit| stuck > limit) {
+            let seconds = stuck.as_secs_f64();
+            tracing::error!(seconds, "the engine is stuck for too long: aborting");
+            std::process::abort();
+        }
     }
 }
 

@@ -19,6 +19,8 @@ pub enum ExitCode {
     Refused = 4,
     /// The daemon, or this machine, cannot judge by the model.
     Degraded = 5,
+    /// `judged serve --supervise`: the daemon crashed again and again.
+    Crashing = 6,
     /// `judged judge --fail-on` met what it names.
     LabelMet = 10,
     /// `judged eval --baseline`: the judge has become worse.
@@ -38,6 +40,7 @@ Exit codes:
    3  no daemon answers at the address, or no NATS server
    4  the daemon refused at least one request; the others were answered
    5  the daemon, or this machine, cannot judge by the model
+   6  `judged serve --supervise`: the daemon crashed again and again
   10  `judged judge --fail-on` met what it names
   11  `judged eval --baseline`: the judge has become worse
   12  `judged spot-check` has tripped the kill switch

@@ -52,6 +52,8 @@ pub mod traces;
 
 pub mod tokens;
 
+pub mod supervisor;
+
 pub mod rpc;
 
 pub mod metrics;

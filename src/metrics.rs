@@ -5,6 +5,7 @@
 mod daemon;
 pub mod endpoint;
 mod process;
+mod restarts;
 mod sheet;
 
 use std::fmt;
@@ -15,8 +16,10 @@ use prometheus_client::registry::Registry;
 
 use self::daemon::DaemonState;
 use self::process::ProcessState;
+use self::restarts::Restarts;
 use crate::judge::Judge;
 use crate::rpc::meter::Meter;
+use crate::supervisor::History;
 
 /// All that can be scraped.
 pub struct Metrics(Registry);
@@ -31,7 +34,7 @@ pub enum Format {
 
 impl Metrics {
     /// Of a daemon, which lives as long as these.
-    pub fn new(judge: Arc<Judge>, calls: &Meter) -> Self {
+    pub fn new(judge: Arc<Judge>, calls: &Meter, restarts: History) -> Self {
         let mut registry = Registry::default();
         registry.register(
             "judged_request_seconds",
@@ -64,6 +67,7 @@ impl Metrics {
             judge.log().meter().decisions.clone(),
         );
         registry.register_collector(Box::new(DaemonState(judge)));
+        registry.register_collector(Box::new(Restarts(restarts)));
         registry.register_collector(Box::new(ProcessState));
         Self(registry)
     }

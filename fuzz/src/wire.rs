@@ -53,6 +53,7 @@ fn judged_request(message: proto::JudgeRequest) {
         arrived: Instant::now(),
         deadline: None,
         caller: 0,
+        caller_name: None,
     };
     let read = convert::request(message.clone(), envelope);
     assert_eq!(read.is_ok(), valid, "{message:?}");

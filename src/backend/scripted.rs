@@ -24,6 +24,8 @@ pub struct Reply {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     Panic,
+    /// The process ends, as llama.cpp ends it.
+    Abort,
     DecodeError,
     /// The row of logits holds no numbers.
     NotFinite,
@@ -110,6 +112,7 @@ impl Scripted {
                 None => {}
                 #[expect(clippy::panic, reason = "the fault under test")]
                 Some(Fault::Panic) => panic!("a panic that the script asked for"),
+                Some(Fault::Abort) => std::process::abort(),
                 Some(Fault::Hang(time)) => std::thread::sleep(time),
                 Some(Fault::NotFinite) => row.fill(f32::NAN),
                 Some(Fault::Unmeant) => row[vocabulary.end as usize] = 25.0,

@@ -1,14 +1,16 @@
 use std::path::PathBuf;
+use std::process::Command;
 
+use anyhow::Context as _;
 use clap::{ArgMatches, Args};
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::print;
-use crate::app::{App, llama_source};
+use crate::app::{App, listen, llama_source};
 use crate::config::{Config, Resolved, Settings};
 use crate::exit_code::ExitCode;
 use crate::models::Bundle;
+use crate::supervisor::{self, End, Ending, Limit, Link};
 
 /// Run the daemon.
 ///
@@ -16,6 +18,10 @@ use crate::models::Bundle;
 /// where there is none; `judged status --wait` returns when the model decides.
 /// SIGTERM and SIGINT drain it: what was accepted is finished, within
 /// --drain-timeout; a second signal ends it at once.
+///
+/// With --supervise, a parent process holds the sockets and starts the daemon again
+/// when a signal or a panic has ended it. It passes on the daemon's own exit code, and ends with 6
+/// when there are more than --restart-limit crashes within --restart-window.
 ///
 /// Every setting below is also an environment variable (shown beside it) and a
 /// key of the TOML file that --config names, such as `control_listen = "…"`. Flags go
@@ -62,6 +68,11 @@ pub fn run(args: &ServeArgs, matches: Option<&ArgMatches>) -> anyhow::Result<Exi
         Ok(bundle) => bundle,
         Err(error) => return usage(&error),
     };
+    if let Some(limit) = config.supervise
+        && !Link::is_there()
+    {
+        return supervise(&config, limit);
+    }
     // A C++ abort of llama.cpp would otherwise start a debugger for its trace.
     set_no_backtrace();
     tokio::runtime::Builder::new_multi_thread()
@@ -72,25 +83,51 @@ pub fn run(args: &ServeArgs, matches: Option<&ArgMatches>) -> anyhow::Result<Exi
         .block_on(serve(&config, bundle))
 }
 
-async fn serve(config: &Config, bundle: Bundle) -> anyhow::Result<ExitCode> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let source = llama_source(config, &bundle);
-    let app = App::start(config, bundle, source).await?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    tokio::select! {
-        () = app.shut_down() => Ok(ExitCode::Ok),
-        _ = terminate.recv() => at_once(),
-        _ = interrupt.recv() => at_once(),
-    }
+/// Runs this very command as a child.
+fn supervise(config: &Config, limit: Limit) -> anyhow::Result<ExitCode> {
+    let program = std::env::current_exe().context("cannot tell where this program lies")?;
+    let command = || {
+        let mut command = Command::new(&program);
+        command.args(std::env::args_os().skip(1));
+        command
+    };
+    let end = super::runtime()?.block_on(async {
+        let listeners = listen(config).await?;
+        Ok::<_, anyhow::Error>(supervisor::supervise(listeners, limit, command).await?)
+    })?;
+    Ok(match end {
+        End::Exited(0) => ExitCode::Ok,
+        End::Exited(2) => ExitCode::Usage,
+        End::Exited(_) => ExitCode::Failed,
+        End::GaveUp { last } => {
+            let Limit { crashes, window } = limit;
+            print::say!(
+                "error: the daemon crashed more than {crashes} times within {} s, and is not started \
+                 again; the last time, {last}\nhint: its log above tells what it did before; \
+                 `judged doctor` tells whether this machine is fit",
+                window.as_secs_f64()
+            );
+            ExitCode::Crashing
+        }
+    })
 }
 
-fn at_once() -> anyhow::Result<ExitCode> {
-    tracing::warn!("a second signal: ending at once");
-    Ok(ExitCode::Failed)
+async fn serve(config: &Config, bundle: Bundle) -> anyhow::Result<ExitCode> {
+    let (link, inherited) = match Link::is_there() {
+        true => Link::take().map(|(link, inherited)| (Some(link), Some(inherited)))?,
+        false => (None, None),
+    };
+    let mut ending = Ending::new(link)?;
+    let source = llama_source(config, &bundle);
+    let app = App::start_under(config, bundle, source, inherited).await?;
+    ending.wanted().await;
+    tokio::select! {
+        () = app.shut_down() => Ok(ExitCode::Ok),
+        () = ending.urged() => {
+            tracing::warn!("a second signal: ending at once");
+            Ok(ExitCode::Failed)
+        }
+    }
 }
 
 fn print_config(resolved: &Resolved, as_json: bool) -> anyhow::Result<()> {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::control::Control;
 use super::{print, record};
-use crate::client::{Access, Client, ClientError, EngineState, SpotChecks, Status};
+use crate::client::{Access, Client, ClientError, EngineState, Restarts, SpotChecks, Status};
 use crate::exit_code::ExitCode;
 
 /// Tell what serves, how well, and why not better.
@@ -80,6 +80,15 @@ fn print_text(status: &Status) -> anyhow::Result<()> {
     }
     if status.draining {
         print::out!("draining  yes");
+    }
+    if let Some(restarts) = &status.restarts
+        && let Some(last) = restarts.last
+    {
+        let Restarts { count, reason, .. } = restarts;
+        print::out!(
+            "restarts  {count}, the last {}: {reason}",
+            record::time(last)
+        );
     }
     if let Some(model) = &status.model {
         print::out!("bundle    {}", model.bundle);
@@ -200,6 +209,11 @@ fn to_json(status: &Status) -> serde_json::Value {
         "queue_limit": status.queue_limit,
         "running": status.running,
         "uptime_seconds": status.uptime.as_secs_f64(),
+        "restarts": status.restarts.as_ref().map(|restarts| json!({
+            "count": restarts.count,
+            "last": restarts.last.map(record::time),
+            "reason": restarts.reason,
+        })),
         "decisions_by_model": status.decisions_by_model,
         "decisions_by_rules": status.decisions_by_rules,
         "refused": status.refused,

@@ -1,10 +1,11 @@
 //! What GetStatus tells.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::ClientError;
 use super::decision::{duration, revision, some};
+use super::record::time;
 use super::switch::{KillSwitch, SpotChecks, accuracies, spot_checks, switch};
 use crate::backend::Device;
 use crate::backend::offload::Placement;
@@ -50,6 +51,16 @@ pub struct Status {
     pub reported: BTreeMap<String, (u32, u32)>,
     /// Why nothing can be recorded.
     pub log_trouble: Option<String>,
+    /// `None` where no supervisor has started the daemon.
+    pub restarts: Option<Restarts>,
+}
+
+/// Starts after a crash, since the supervisor's start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restarts {
+    pub count: u64,
+    pub last: Option<SystemTime>,
+    pub reason: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +151,15 @@ pub(super) fn status(response: proto::GetStatusResponse) -> Result<Status, Clien
         spot_checks: spot_checks(response.spot_checks.unwrap_or_default()),
         reported: accuracies(response.reported),
         log_trouble: some(response.decision_log.unwrap_or_default().trouble),
+        restarts: response.restarts.map(restarts).transpose()?,
+    })
+}
+
+fn restarts(restarts: proto::Restarts) -> Result<Restarts, ClientError> {
+    Ok(Restarts {
+        count: restarts.count,
+        last: restarts.last.map(|last| time(Some(last))).transpose()?,
+        reason: restarts.reason,
     })
 }
 

@@ -230,3 +230,23 @@ fn dispositions_change_only_the_labels_they_name() {
     assert_eq!(table.of(Label::Pass), Disposition::Dispatch);
     assert_eq!(table.of(Label::Block), Disposition::DoNotSend);
 }
+
+#[test]
+fn nobody_supervises_unless_asked_and_a_stuck_engine_is_left_alone() {
+    let default = config(&[]).unwrap();
+    assert_eq!(default.supervise, None);
+    assert_eq!(default.engine.abort_stuck, None);
+    let flags = ["--supervise", "--restart-limit", "3", "--abort-stuck", "90"];
+    let asked = config(&flags).unwrap();
+    let limit = supervisor::Limit {
+        crashes: 3,
+        window: Duration::from_secs(300),
+    };
+    assert_eq!(asked.supervise, Some(limit));
+    assert_eq!(asked.engine.abort_stuck, Some(Duration::from_secs(90)));
+    let problems = problems(&["--abort-stuck", "60"]);
+    assert!(
+        problems[0].starts_with("`abort_stuck` (flag): "),
+        "{problems:?}"
+    );
+}

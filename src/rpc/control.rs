@@ -23,20 +23,29 @@ use crate::engine::Ready;
 use crate::judge::Judge;
 use crate::models::Bundle;
 use crate::spot_check::Suite;
+use crate::supervisor::History;
 use crate::verdict::Label;
 
 pub struct ControlRpc {
     judge: Arc<Judge>,
     watch: Arc<Watch>,
     answer_rules: BTreeMap<String, Label>,
+    /// `None` where nobody supervises.
+    restarts: Option<History>,
     started: Instant,
 }
 
 impl ControlRpc {
-    pub fn new(judge: Arc<Judge>, watch: Arc<Watch>, bundle: &Bundle) -> Self {
+    pub fn new(
+        judge: Arc<Judge>,
+        watch: Arc<Watch>,
+        bundle: &Bundle,
+        restarts: Option<History>,
+    ) -> Self {
         Self {
             judge,
             watch,
+            restarts,
             answer_rules: bundle.answer.rules.clone(),
             started: Instant::now(),
         }
@@ -101,6 +110,7 @@ impl ControlService for ControlRpc {
             }),
             spot_checks: schedule.as_ref().map(switch::schedule),
             reported: switch::accuracies(&reported.unwrap_or_default()),
+            restarts: self.restarts.as_ref().map(convert::restarts),
         };
         call.answer(Ok(response))
     }

@@ -16,6 +16,7 @@ use crate::context::Context;
 use crate::engine::State;
 use crate::engine::scheduler::Caller;
 use crate::judge::{ContentHash, Request};
+use crate::supervisor::History;
 use crate::verdict::{
     Case, DecidedBy, Decision, Disposition, Label, Mode, ModelRevision, RationaleMode, Scores,
     Timings, Usage,
@@ -166,6 +167,15 @@ pub fn revision(revision: &ModelRevision) -> proto::ModelRevision {
         adapter_sha256: revision.adapter_sha256.clone().unwrap_or_default(),
         scale: revision.adapter_scale,
         template_sha256: revision.template_sha256.clone(),
+    }
+}
+
+pub fn restarts(history: &History) -> proto::Restarts {
+    let last = history.last.as_ref();
+    proto::Restarts {
+        count: history.count(),
+        last: last.map(|last| last.time.into()),
+        reason: last.map(|last| last.reason.clone()).unwrap_or_default(),
     }
 }
 

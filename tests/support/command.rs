@@ -164,9 +164,11 @@ impl Served {
     }
 
     pub fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        let status = Command::new("kill").args(["-s", name, &pid]).status();
-        assert!(status.unwrap().success());
+        signal(self.child.id(), name);
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Its exit code, and what it wrote to stdout and still to its log.
@@ -188,6 +190,13 @@ impl Served {
             stderr: self.log.take().unwrap().join().unwrap(),
         }
     }
+}
+
+/// Sends a signal such as `TERM` to a process.
+pub fn signal(pid: u32, name: &str) {
+    let pid = pid.to_string();
+    let status = Command::new("kill").args(["-s", name, &pid]).status();
+    assert!(status.unwrap().success());
 }
 
 impl Drop for Served {

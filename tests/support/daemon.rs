@@ -240,6 +240,7 @@ pub fn script(prompt: &str) -> Reply {
     };
     let fault = after("fault:").map(|name| match name {
         "panic" => Fault::Panic,
+        "abort" => Fault::Abort,
         "decode" => Fault::DecodeError,
         "nan" => Fault::NotFinite,
         "unmeant" => Fault::Unmeant,

@@ -1,5 +1,6 @@
 //! A daemon whose metrics are served, and what a scrape of them says.
 
+#![allow(dead_code, reason = "each test file uses its own part")]
 #![expect(
     clippy::unwrap_used,
     clippy::panic,

@@ -9,7 +9,7 @@ use super::json;
 pub fn request(message: &proto::JudgeRequest) -> bool {
     message.request_id.len() <= 128
         && (0..=3).contains(&message.channel)
-        && (0..=2).contains(&message.rationale_mode)
+        && (0..=3).contains(&message.rationale_mode)
         && message.draft.chars().any(|letter| !letter.is_whitespace())
         && json::is_context(&message.context_json)
 }
