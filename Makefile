@@ -4,7 +4,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 PREFIX ?= /usr/local
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint docs bench bench-against train dist sbom install clean test-observability drill-kill drill-disk drill-switch drill-memory
+.PHONY: help run build test lint docs bench bench-against train dist sbom install clean test-observability drill-kill drill-disk drill-switch drill-memory drill-malformed drill-overload fuzz
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 26
@@ -48,6 +48,15 @@ drill-switch: build ## Drive each condition of the kill switch to its trip, rest
 drill-memory: ## Compare the memory after 1,000 and after 10,000 mixed requests (REQUESTS=10000)
 	JUDGED_MEMORY_REQUESTS=$(or $(REQUESTS),10000) cargo test --release --test memory -- --nocapture
 
+drill-malformed: ## Send the daemon what nobody should, and look at each answer (MESSAGES=1000000)
+	JUDGED_MALFORMED_MESSAGES=$(or $(MESSAGES),1000000) cargo test --release --test malformed -- --nocapture
+
+drill-overload: ## Load a daemon at twice its capacity, with callers who leave (MINUTES=30)
+	JUDGED_OVERLOAD_MINUTES=$(or $(MINUTES),30) cargo test --release --test overload -- --nocapture
+
+fuzz: build ## Fuzz each reader of untrusted bytes, or READERS="gguf wire" (MINUTES=2 each)
+	@scripts/fuzz $(READERS)
+
 train: build ## Train an adapter on the served base (DATA=… DEV=… OUT=target/adapter)
 	@scripts/train
 
@@ -62,4 +71,4 @@ install: ## Install what `make build` made (PREFIX=/usr/local DESTDIR=…)
 	@scripts/install "$(DESTDIR)$(PREFIX)"
 
 clean: ## Delete all that was made; the next build compiles llama.cpp again
-	rm -rf target dist .venv clients/node/node_modules clients/python/gen
+	rm -rf target fuzz/target fuzz/artifacts dist .venv clients/node/node_modules clients/python/gen
