@@ -4,7 +4,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 PREFIX ?= /usr/local
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint docs bench bench-against train dist sbom install clean test-observability drill-kill drill-disk drill-switch drill-memory deb drill-debian drill-cpus drill-gpu gpu-module drill-queue drill-haproxy capacity
+.PHONY: help run build test lint docs bench bench-against train dist sbom install clean test-observability drill-kill drill-disk drill-switch drill-memory deb drill-debian drill-cpus drill-gpu gpu-module drill-queue drill-haproxy capacity drill-malformed drill-overload fuzz
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 26
@@ -71,6 +71,15 @@ drill-haproxy: ## Kill, drain and replace daemons behind HAProxy under load (SEC
 capacity: ## Reckon how many hosts so many drafts a day need, and write it into docs/scaling.md
 	@scripts/capacity
 
+drill-malformed: ## Send the daemon what nobody should, and look at each answer (MESSAGES=1000000)
+	JUDGED_MALFORMED_MESSAGES=$(or $(MESSAGES),1000000) cargo test --release --test malformed -- --nocapture
+
+drill-overload: ## Load a daemon at twice its capacity, with callers who leave (MINUTES=30)
+	JUDGED_OVERLOAD_MINUTES=$(or $(MINUTES),30) cargo test --release --test overload -- --nocapture
+
+fuzz: build ## Fuzz each reader of untrusted bytes, or READERS="gguf wire" (MINUTES=2 each)
+	@scripts/fuzz $(READERS)
+
 train: build ## Train an adapter on the served base (DATA=… DEV=… OUT=target/adapter)
 	@scripts/train
 
@@ -89,4 +98,4 @@ install: ## Install what `make build` made (PREFIX=/usr/local DESTDIR=…)
 	@DESTDIR="$(DESTDIR)" scripts/install "$(PREFIX)"
 
 clean: ## Delete all that was made; the next build compiles llama.cpp again
-	rm -rf target dist .venv clients/node/node_modules clients/python/gen
+	rm -rf target fuzz/target fuzz/artifacts dist .venv clients/node/node_modules clients/python/gen

@@ -12,6 +12,7 @@ mod gate;
 mod quiet;
 mod reload;
 mod tls;
+mod unary;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,7 +1,5 @@
 //! How every subcommand ends: the one list, also shown by `judged --help`.
 
-use std::process;
-
 use crate::client::ClientError;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,12 +43,6 @@ Exit codes:
   11  `judged eval --baseline`: the judge has become worse
   12  `judged spot-check` has tripped the kill switch
  141  who read stdout left before all was written, as `head` does";
-
-impl From<ExitCode> for process::ExitCode {
-    fn from(code: ExitCode) -> Self {
-        process::ExitCode::from(code as u8)
-    }
-}
 
 impl From<&ClientError> for ExitCode {
     fn from(error: &ClientError) -> Self {

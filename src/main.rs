@@ -1,5 +1,19 @@
-use std::process::ExitCode;
+use std::io::{self, Write};
 
-fn main() -> ExitCode {
-    judged::cli::run().into()
+fn main() {
+    let code = judged::cli::run();
+    // What does not reach stdout here, nobody reads.
+    let _ = io::stdout().flush();
+    end(code as i32)
+}
+
+/// Ends without exit handlers: ggml's unload the modules whose code the engine's thread may still
+/// be running, and that is a crash.
+#[expect(
+    unsafe_code,
+    reason = "the standard library ends with exit handlers only"
+)]
+fn end(code: i32) -> ! {
+    // SAFETY: nothing of this process is used any more.
+    unsafe { libc::_exit(code) }
 }

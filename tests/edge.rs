@@ -258,6 +258,46 @@ async fn a_message_that_never_comes_gives_its_place_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_unary_call_of_two_messages_is_refused() {
+    let daemon = Setup::new().start().await;
+    let one = message(&request("say:PASS").encode_to_vec());
+    let other = message(&request("say:BLOCK").encode_to_vec());
+    let (code, _stream) = by_hand(&daemon, &[], [one, other].concat()).await;
+    assert_eq!(code, Code::InvalidArgument);
+    assert_eq!(daemon.judge.tally().by_model, 0, "one was judged");
+    others_are_served(&daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_call_of_grpc_is_refused_by_http() {
+    let daemon = Setup::new().start().await;
+    let stream = TcpStream::connect(&daemon.judge_addr).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut client = client.ready().await.unwrap();
+    for (method, kind, status) in [
+        ("GET", "application/grpc", 405),
+        ("PUT", "application/grpc", 405),
+        ("POST", "application/json", 415),
+        ("POST", "application/grpc-web", 415),
+        ("POST", "", 415),
+        ("POST", "application/grpc", 200),
+        ("POST", "application/grpc+proto", 200),
+    ] {
+        let head = http::Request::builder()
+            .method(method)
+            .uri(format!("http://localhost{JUDGE}"))
+            .header("content-type", kind);
+        let (answer, mut sending) = client.send_request(head.body(()).unwrap(), false).unwrap();
+        let message = message(&request("say:PASS").encode_to_vec());
+        let _ = sending.send_data(message.into(), true);
+        let answer = tokio::time::timeout(SOON, answer).await.unwrap().unwrap();
+        assert_eq!(answer.status(), status, "{method} {kind}");
+    }
+    assert_eq!(daemon.judge.tally().by_model, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_handshake_that_never_ends_is_ended() {
     let authority = Authority::new("authority");
     let folder = TempDir::new().unwrap();

@@ -33,13 +33,16 @@ use judged::rpc::proto::{JudgeRequest, JudgeResponse, JudgeStreamRequest, Ration
 use judged::rpc::status::code_name;
 use prost::Message;
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
 /// How long a caller waits for its answer.
 const DEADLINE: Duration = Duration::from_secs(2);
+/// Callers come no later than this after they were due.
+const LATE: Duration = Duration::from_secs(1);
 /// Requests of one stream.
 const STREAMED: usize = 4;
 /// Requests of one caller on the average: one in five sends a stream of them.
@@ -176,6 +179,8 @@ async fn arrive(
     let mut next = tokio::time::Instant::now();
     loop {
         let share = (chance.below(1 << 20) + 1) as f64 / (1 << 20) as f64;
+        // After a pause of the whole machine those who would have come stay away.
+        next = next.max(tokio::time::Instant::now() - LATE);
         next += Duration::from_secs_f64(-share.ln() / rate);
         if next >= end {
             tokio::time::sleep_until(end).await;
@@ -265,7 +270,9 @@ impl Load {
     /// RST_STREAM, after the whole message or in the middle of it.
     async fn reset(&self, patience: Duration, whole: bool) {
         self.sent(1);
-        let mut client = self.by_hand(1 << 16).await;
+        let Some(mut client) = self.by_hand(1 << 16).await else {
+            return self.refused("the connection was closed");
+        };
         let (_answer, mut sending) = client.send_request(head(), false).unwrap();
         let message = http2::message(&question().encode_to_vec());
         let part = if whole {
@@ -285,7 +292,9 @@ impl Load {
     /// Takes its answer in a few bytes at a time.
     async fn read_slowly(&self) {
         self.sent(1);
-        let mut client = self.by_hand(32).await;
+        let Some(mut client) = self.by_hand(32).await else {
+            return self.refused("the connection was closed");
+        };
         let (answer, mut sending) = client.send_request(head(), false).unwrap();
         let message = http2::message(&question().encode_to_vec());
         sending.send_data(message.into(), true).unwrap();
@@ -328,8 +337,11 @@ impl Load {
             })
             .collect();
         // The sending side stays open: who sends on may leave at any time.
-        let sending = tokio_stream::iter(requests).chain(tokio_stream::pending());
-        let mut call = Request::new(sending);
+        let (sender, sending) = mpsc::channel(STREAMED);
+        for request in requests {
+            sender.try_send(request).unwrap();
+        }
+        let mut call = Request::new(ReceiverStream::new(sending));
         call.set_timeout(DEADLINE);
         let mut open = STREAMED;
         let mut answers = match self.client().judge_stream(call).await {
@@ -362,17 +374,15 @@ impl Load {
         self.left(open);
     }
 
-    /// A connection of its own, whose streams may be sent so many bytes unread.
-    async fn by_hand(&self, window: u32) -> h2::client::SendRequest<Bytes> {
+    /// A connection of its own, whose streams may be sent so many bytes unread; none where there
+    /// are too many.
+    async fn by_hand(&self, window: u32) -> Option<h2::client::SendRequest<Bytes>> {
         let stream = TcpStream::connect(&self.addr).await.unwrap();
         let mut builder = h2::client::Builder::new();
-        let (client, connection) = builder
-            .initial_window_size(window)
-            .handshake(stream)
-            .await
-            .unwrap();
+        let opened = builder.initial_window_size(window).handshake(stream).await;
+        let (client, connection) = opened.ok()?;
         tokio::spawn(connection);
-        client.ready().await.unwrap()
+        client.ready().await.ok()
     }
 }
 

@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, Request, Response};
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 use tonic::body::Body;
@@ -17,6 +17,7 @@ use tracing::Instrument as _;
 use super::activity::{Activity, Answer, Call};
 use super::connection::Peer;
 use super::quiet::Quiet;
+use super::unary::Unary;
 use crate::rpc::status::Failure;
 use crate::tokens::{Current, Denied, Pass, Scope};
 
@@ -36,6 +37,11 @@ impl Gate {
         peer: Peer,
         activity: Activity,
     ) -> Result<Response<Answer>, Infallible> {
+        if let Some(status) = foreign(request.method(), request.headers()) {
+            let mut answer = Response::new(Answer::new(Body::empty(), activity.call(None)));
+            *answer.status_mut() = status;
+            return Ok(answer);
+        }
         let path = request.uri().path().to_owned();
         let need = need(&path);
         let pass = match self.pass(request.headers(), need) {
@@ -75,6 +81,10 @@ impl Gate {
         if let Some((_, pass)) = pass {
             request.extensions_mut().insert(pass);
         }
+        let request = request.map(|body| match is_unary(&path) {
+            true => Body::new(Unary::new(body)),
+            false => Body::new(body),
+        });
         // A stream's answer begins at once: what its messages may take is its service's.
         let answering = self.routes.call(request).instrument(span);
         match tokio::time::timeout(self.patience, answering).await {
@@ -106,6 +116,20 @@ fn refused(failure: Failure, call: Call) -> Result<Response<Answer>, Infallible>
     Ok(answer.map(|body| Answer::new(body, call)))
 }
 
+/// What HTTP says of a request that is no call of gRPC; its services would not notice.
+fn foreign(method: &Method, headers: &HeaderMap) -> Option<StatusCode> {
+    if method != Method::POST {
+        return Some(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .map_or(&b""[..], HeaderValue::as_bytes);
+    match kind.strip_prefix(b"application/grpc") {
+        Some([] | [b'+' | b';', ..]) => None,
+        _ => Some(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+    }
+}
+
 /// What a call needs, by its path.
 #[derive(Clone, Copy)]
 enum Need {
@@ -126,6 +150,11 @@ fn need(path: &str) -> Need {
         _ if path.starts_with("/grpc.health.v1.Health/") => Need::Nothing,
         _ => Need::Token,
     }
+}
+
+/// One of our own calls whose caller sends one message.
+fn is_unary(path: &str) -> bool {
+    path.starts_with("/judge.v1.") && path != "/judge.v1.JudgeService/JudgeStream"
 }
 
 /// What follows `Bearer ` in the one `authorization` header.

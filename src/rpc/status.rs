@@ -39,6 +39,8 @@ pub enum Failure {
     Denied(#[from] Denied),
     #[error("as many calls as `max_calls` allows are under way")]
     TooManyCalls,
+    #[error("the call has more than one message")]
+    SecondMessage,
     #[error("the message did not come, or the answer was not done, within the longest deadline")]
     MessageLate,
 }
@@ -117,6 +119,7 @@ impl Failure {
             Failure::TooManyCalls => {
                 row(Code::ResourceExhausted, "TOO_MANY_CALLS", Some(RETRY_BUSY))
             }
+            Failure::SecondMessage => row(Code::InvalidArgument, "MALFORMED_REQUEST", None),
             Failure::MessageLate => row(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", None),
             Failure::SpotCheck(error) => match error {
                 SpotCheckError::Running => row(Code::Aborted, "SPOT_CHECK_RUNS", None),

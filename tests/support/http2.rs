@@ -39,6 +39,27 @@ pub struct Frame {
     pub payload: Vec<u8>,
 }
 
+impl Frame {
+    /// Those that are whole.
+    pub fn all(mut bytes: &[u8]) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        while let Some((head, rest)) = bytes.split_first_chunk::<9>() {
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+            let Some((payload, rest)) = rest.split_at_checked(length) else {
+                break;
+            };
+            frames.push(Frame {
+                kind: head[3],
+                flags: head[4],
+                stream: u32::from_be_bytes([head[5], head[6], head[7], head[8]]),
+                payload: payload.to_vec(),
+            });
+            bytes = rest;
+        }
+        frames
+    }
+}
+
 impl Http2 {
     /// A connection that has begun, with these settings of ours: identifier and value.
     pub async fn connect(addr: &str, settings: &[(u16, u32)]) -> Self {

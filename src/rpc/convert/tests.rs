@@ -60,15 +60,16 @@ fn every_value_of_an_enum_of_the_wire_is_read_and_no_other() {
     assert_eq!(read[1..5], known.map(Ok));
     assert_eq!(read[5..], [Err(4), Err(5)]);
 
-    let read: Vec<_> = (-1..5).map(rationale_mode).collect();
+    let read: Vec<_> = (-1..6).map(rationale_mode).collect();
     let known = [
         RationaleMode::Sentence,
         RationaleMode::None,
         RationaleMode::Sentence,
+        RationaleMode::Evidence,
     ];
     assert_eq!(read[0], Err(-1));
-    assert_eq!(read[1..4], known.map(Ok));
-    assert_eq!(read[4..], [Err(3), Err(4)]);
+    assert_eq!(read[1..5], known.map(Ok));
+    assert_eq!(read[5..], [Err(4), Err(5)]);
 }
 
 #[test]
