@@ -1,7 +1,5 @@
 //! Promise: a daemon ends as it was asked to, whatever the engine is doing.
 
-#![expect(clippy::unwrap_used, reason = "a test that goes wrong should stop")]
-
 mod support {
     pub mod command;
     pub mod gguf_writer;

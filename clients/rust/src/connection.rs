@@ -210,7 +210,6 @@ impl Interceptor for Bearer {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that goes wrong should stop")]
 mod tests {
     use super::*;
 

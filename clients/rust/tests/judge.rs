@@ -1,10 +1,6 @@
 //! Judge, against daemons without a model: $JUDGED is the executable.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that goes wrong should stop"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that goes wrong should stop")]
 
 #[path = "support/daemon.rs"]
 mod daemon;
