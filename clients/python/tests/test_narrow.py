@@ -27,7 +27,8 @@ def test_a_full_queue_says_when_to_try_again_and_serves_what_it_took():
 
     answers = asyncio.run(ask())
     refused = [answer for answer in answers if isinstance(answer, Unavailable)]
-    assert 1 <= len(refused) <= 4
+    # One runs, unless the rest came before it had its slot; one waits.
+    assert 1 <= len(refused) <= 5
     for error in refused:
         assert (error.code, error.reason) == ("RESOURCE_EXHAUSTED", "QUEUE_FULL")
         assert error.retry_delay == 1
@@ -38,7 +39,7 @@ def test_a_full_queue_says_when_to_try_again_and_serves_what_it_took():
 def test_a_deadline_out_of_reach_is_told_at_once():
     with Judge(timeout=120, attempts=1) as judge:
         # Its tokens tell the pace.
-        judge.judge({"company": "Pace"}, LONG, rationale=False)
+        judge.judge({"company": "Pace"}, LONG * 2, rationale=False)
         with pytest.raises(DeadlineExceeded) as caught:
             judge.judge({"company": "Late"}, LONG, timeout=1.0)
     assert caught.value.reason == "DEADLINE_OUT_OF_REACH"
