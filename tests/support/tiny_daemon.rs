@@ -25,7 +25,6 @@ pub const MAX_PROMPT_TOKENS: usize = 1536;
 /// A bundle and a store, not yet served.
 pub struct TinyBundle {
     dir: TempDir,
-    model: TinyModel,
     adapter: Option<(GgufWriter, Option<String>)>,
     change: fn(&mut Config),
 }
@@ -41,7 +40,6 @@ impl TinyBundle {
     pub fn new() -> Self {
         Self {
             dir: tempfile::tempdir().expect("a temporary folder"),
-            model: TinyModel::default(),
             adapter: None,
             change: |_| {},
         }
@@ -49,11 +47,6 @@ impl TinyBundle {
 
     pub fn with(mut self, change: fn(&mut Config)) -> Self {
         self.change = change;
-        self
-    }
-
-    pub fn of(mut self, model: TinyModel) -> Self {
-        self.model = model;
         self
     }
 
@@ -72,7 +65,7 @@ impl TinyBundle {
     fn base(&self) -> PathBuf {
         let path = self.dir.path().join("elsewhere.gguf");
         if !path.exists() {
-            self.model.write_base(&path);
+            TinyModel::default().write_base(&path);
         }
         path
     }
