@@ -160,11 +160,12 @@ async fn whoever_joined_gets_the_answer_although_the_first_asker_leaves() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_caller_with_one_draft_does_not_wait_behind_the_batch_of_another() {
     let gate = Gate::default();
-    let daemon = Setup::new()
+    let mut setup = Setup::new()
         .gated(&gate)
-        .with(|config| config.engine.slots = 1)
-        .start()
-        .await;
+        .with(|config| config.engine.slots = 1);
+    // The batch must not be done while the single answer is recorded and sent.
+    setup.source.scripted.per_token = Duration::from_millis(1);
+    let daemon = setup.start().await;
     gate.close();
     let mut batch = vec![daemon.asking(request("say:PASS"))];
     gate.until_reached().await;
