@@ -1,11 +1,16 @@
+mod network;
+mod policy;
+mod resolved;
+
 use std::fs;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
 use tempfile::TempDir;
 
 use super::*;
-use crate::context::Context;
-use crate::verdict::Case;
+use crate::judge::Dispositions;
+use crate::rules::Rule;
+use crate::verdict::Mode;
 
 #[derive(Debug, Parser)]
 struct Flags {
@@ -53,60 +58,6 @@ fn the_defaults_can_be_used_and_are_on_the_loopback() {
 }
 
 #[test]
-fn a_flag_goes_before_the_file_and_the_file_before_the_default() {
-    let resolved = resolve(&["--slots", "2"], Some("slots = 3\nqueue = 5")).unwrap();
-    assert_eq!(resolved["slots"].value, 2);
-    assert_eq!(resolved["slots"].origin, Origin::Flag);
-    assert_eq!(resolved["queue"].value, 5);
-    assert!(matches!(resolved["queue"].origin, Origin::File(_)));
-    assert_eq!(resolved["keepalive"].origin, Origin::Default);
-}
-
-#[test]
-fn every_setting_has_a_place_in_the_file() {
-    for (name, sourced) in Settings::defaults().to_map() {
-        // Whoever runs the tests may have set one for the real model.
-        if std::env::var_os(format!("JUDGED_{}", name.to_uppercase())).is_some() {
-            continue;
-        }
-        let value = serde_json::from_value::<toml::Value>(sourced).unwrap();
-        let resolved = resolve(&[], Some(&format!("{name} = {value}"))).unwrap();
-        assert!(matches!(resolved[&name].origin, Origin::File(_)), "{name}");
-        Config::new(&resolved).unwrap();
-    }
-}
-
-#[test]
-fn an_unknown_key_of_the_file_is_named_with_its_line() {
-    let error = resolve(&[], Some("slots = 3\nslotz = 4"))
-        .unwrap_err()
-        .to_string();
-    assert!(error.contains("slotz"), "{error}");
-    assert!(error.contains("line 2"), "{error}");
-    assert!(error.contains("judged.toml"), "{error}");
-}
-
-#[test]
-fn a_value_of_the_wrong_kind_in_the_file_is_refused() {
-    for text in [
-        "slots = \"four\"",
-        "slots = -1",
-        "mode = \"maybe\"",
-        "listen = \"here\"",
-        "[",
-    ] {
-        resolve(&[], Some(text)).unwrap_err();
-    }
-}
-
-#[test]
-fn a_file_that_is_not_there_is_named() {
-    let path = Path::new("/nowhere/judged.toml");
-    let error = Settings::default().resolve(None, Some(path)).unwrap_err();
-    assert!(error.to_string().contains("/nowhere/judged.toml"));
-}
-
-#[test]
 fn all_that_is_wrong_is_reported_together_with_its_origin() {
     let problems = problems(&[
         "--listen=0.0.0.0:1",
@@ -146,89 +97,6 @@ fn all_that_is_wrong_is_reported_together_with_its_origin() {
         names.len() + 2,
         "three of them are of dispositions"
     );
-}
-
-#[test]
-fn listening_beyond_the_loopback_must_be_meant() {
-    let told = problems(&["--control-listen=192.0.2.1:1"]);
-    assert!(told[0].contains("allow_insecure_listen"), "{told:?}");
-    assert!(told[0].contains("tls_cert"), "{told:?}");
-    config(&["--control-listen=192.0.2.1:1", "--allow-insecure-listen"]).unwrap();
-    config(&["--listen=[::1]:0"]).unwrap();
-}
-
-#[test]
-fn listening_beyond_the_loopback_takes_tls_and_authentication() {
-    let with = |more: &[&str]| config(&[&["--listen=192.0.2.1:1"], more].concat());
-    let tls = ["--tls-cert=cert.pem", "--tls-key=key.pem"];
-    with(&tls).unwrap_err();
-    with(&["--tokens=tokens.toml"]).unwrap_err();
-    with(&[&tls[..], &["--tokens=tokens.toml"]].concat()).unwrap();
-    with(&[&tls[..], &["--tls-client-ca=ca.pem"]].concat()).unwrap();
-}
-
-#[test]
-fn half_a_pair_of_tls_is_refused() {
-    for (flag, other) in [
-        ("--tls-cert=a", "`tls_key`"),
-        ("--tls-key=a", "`tls_cert`"),
-        ("--tls-client-ca=a", "`tls_cert`"),
-    ] {
-        let told = problems(&[flag]);
-        assert!(told.len() == 1 && told[0].contains(other), "{told:?}");
-    }
-}
-
-#[test]
-fn hard_rules_are_a_set_and_may_be_none() {
-    let rules = |text| config(&["--hard-rules", text]).unwrap().policy.hard_rules;
-    assert_eq!(rules("none"), []);
-    assert_eq!(
-        rules("3, 1,3"),
-        [Rule::Disqualifier, Rule::CLevelAtLargeCompany]
-    );
-    assert_eq!(rules("6,4"), [Rule::OtherThread, Rule::PlaceholderPeers]);
-    assert_eq!(
-        problems(&["--hard-rules", ""]).len(),
-        1,
-        "an empty list is no answer"
-    );
-}
-
-#[test]
-fn the_operators_lists_reach_the_rules() {
-    let flags = [
-        "--disqualifiers= works_council , dealer",
-        "--placeholder-peers=Muster AG,Bidon ?",
-    ];
-    let book = config(&flags).unwrap().policy.rulebook;
-    let judge = |context: &str, draft: &str| {
-        let case = Case {
-            context: Context::parse(context).unwrap(),
-            draft: draft.to_owned(),
-            requested_channel: None,
-        };
-        book.judge(&case).label
-    };
-    assert_eq!(judge(r#"{"works_council":true}"#, "Hello"), Label::Suppress);
-    assert_eq!(
-        judge("{}", "Firms like Muster AG and Bidon B use us."),
-        Label::Penalise
-    );
-    assert_eq!(judge("{}", "Hello"), Label::Pass);
-}
-
-#[test]
-fn dispositions_change_only_the_labels_they_name() {
-    let text = "penalise=dispatch, ESCALATE = DO_NOT_SEND";
-    let table = config(&["--dispositions", text])
-        .unwrap()
-        .policy
-        .dispositions;
-    assert_eq!(table.of(Label::Penalise), Disposition::Dispatch);
-    assert_eq!(table.of(Label::Escalate), Disposition::DoNotSend);
-    assert_eq!(table.of(Label::Pass), Disposition::Dispatch);
-    assert_eq!(table.of(Label::Block), Disposition::DoNotSend);
 }
 
 #[test]
