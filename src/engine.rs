@@ -4,11 +4,13 @@
 //! Dropping an event receiver cancels its job at the next step. When every
 //! handle is gone the thread finishes what it has and ends.
 
+pub mod job;
 pub mod meter;
 pub mod prefix;
 pub mod scheduler;
 pub mod speculate;
 pub mod worker;
+mod writer;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -18,9 +20,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use self::job::{Asker, EVENTS_PER_JOB, Event, Job};
 use self::meter::Meter;
 use self::scheduler::{Caller, Limits};
-use self::worker::{Asker, Bounds, EVENTS_PER_JOB, End, Event, Job, Worker};
+use self::worker::{Bounds, End, Worker};
 use crate::backend::{Backend, Capacity, Description, OpenError, ROWS, Source, Token};
 use crate::grammar::Grammar;
 use crate::models::Bundle;
@@ -130,7 +133,7 @@ pub struct Engine {
 impl Engine {
     /// Puts the adapter on, or takes it off, between two decode calls; the last
     /// wish counts. Without it nothing is answered: jobs under way end with
-    /// [`JobError::AdapterOff`](worker::JobError::AdapterOff), and all that the
+    /// [`JobError::AdapterOff`](job::JobError::AdapterOff), and all that the
     /// cache holds is dropped.
     pub fn set_adapter(&self, on: bool) {
         self.adapter.store(on, Relaxed);

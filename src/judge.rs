@@ -19,8 +19,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::decision_log::{DecisionLog, LogError, Origin, Record, ShadowAnswer, Subject};
 use crate::engine::Engine;
+use crate::engine::job::{Event, Scored};
 use crate::engine::scheduler::Caller;
-use crate::engine::worker::{Event, Scored};
 use crate::kill_switch;
 use crate::models::Bundle;
 use crate::prompt::PromptTooLong;

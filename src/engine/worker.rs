@@ -7,77 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::mpsc::Sender;
-
+use super::job::{Active, Event, Job, JobError};
 use super::meter::Meter;
 use super::prefix::PrefixTree;
-use super::scheduler::{Arrival, Caller, JobId, Limits, Scheduler, Step, times};
+use super::scheduler::{Arrival, JobId, Limits, Scheduler, Step, times};
 use super::speculate::Speculator;
+use super::writer::Writer;
 use crate::backend::{Backend, DecodeError, ROWS, SequenceId, Span, Token};
-use crate::grammar::{Answer, Grammar, GrammarError, Progress};
-use crate::verdict::{RationaleMode, Scores, Timings, Usage};
-
-/// One prompt to answer.
-pub struct Job {
-    pub prompt: Vec<Token>,
-    pub rationale: RationaleMode,
-    pub caller: Caller,
-    pub asker: Asker,
-}
-
-/// Who waits for a job's answer.
-pub struct Asker {
-    pub arrived: Instant,
-    pub deadline: Instant,
-    /// Closed by its receiver once nobody waits for the answer.
-    pub events: Sender<Event>,
-    /// The place in the queue, given back when the job gets a slot.
-    pub place: Option<OwnedSemaphorePermit>,
-}
-
-/// What a job's owner learns, in this order.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Event {
-    /// The label is certain.
-    Scored(Scored),
-    /// The job is done. Without a rationale it follows at once.
-    Answered(Answered),
-    /// The job is done and has no (full) answer.
-    Failed(JobError),
-}
-
-/// Events of one job: the sender never waits.
-pub const EVENTS_PER_JOB: usize = 2;
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct Scored {
-    pub scores: Scores,
-    pub usage: Usage,
-    pub timings: Timings,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct Answered {
-    pub rationale: String,
-    pub usage: Usage,
-    pub timings: Timings,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum JobError {
-    #[error("the deadline passed")]
-    DeadlineExceeded,
-    /// At the pace of what was measured, what is left would take so long.
-    #[error("the deadline cannot be met: the label would take about {0:.1?} more")]
-    DeadlineOutOfReach(Duration),
-    #[error("the answer could not be completed: {0}")]
-    Malformed(GrammarError),
-    #[error("the engine failed: {0}")]
-    Decode(DecodeError),
-    #[error("the kill switch has taken the adapter off")]
-    AdapterOff,
-}
+use crate::grammar::{Grammar, GrammarError, Progress};
+use crate::verdict::RationaleMode;
 
 /// How long an idle loop sleeps between two heartbeats.
 const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -116,19 +54,6 @@ pub struct Worker<'a> {
     next_id: JobId,
     /// Whether it is on.
     adapter: bool,
-}
-
-struct Active<'a> {
-    prompt: Vec<Token>,
-    rationale: RationaleMode,
-    /// Several callers may have asked for the same at the same time.
-    askers: Vec<Asker>,
-    answer: Option<Answer<'a>>,
-    /// Tokens of its sequence in the KV cache.
-    length: usize,
-    cached: usize,
-    admitted: Option<Instant>,
-    scored: Option<(Instant, Scores)>,
 }
 
 impl<'a> Worker<'a> {
@@ -259,17 +184,7 @@ impl<'a> Worker<'a> {
             return job.asker.tell(Event::Failed(error));
         }
         self.scheduler.submit(arrival);
-        let active = Active {
-            prompt: job.prompt,
-            rationale: job.rationale,
-            askers: vec![job.asker],
-            answer: None,
-            length: 0,
-            cached: 0,
-            admitted: None,
-            scored: None,
-        };
-        self.jobs.insert(id, active);
+        self.jobs.insert(id, Active::new(job));
     }
 
     /// Since the epoch.
@@ -439,75 +354,21 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// What each of the answers is to read in the next step.
+    /// What each of the answers in these slots is to read.
     fn writers(&self, slots: &[usize]) -> Vec<Writer> {
-        let mut writers = Vec::with_capacity(slots.len());
-        // Answers that begin bring several tokens each: who finds the batch
-        // full takes part in the next step.
-        let batch = self.backend.capacity().batch;
-        let mut room = batch;
-        for slot in slots {
-            if let Some(id) = self.slots[*slot]
-                && let Some(active) = self.jobs.get(&id)
-                && let Some(answer) = &active.answer
-                && answer.pending().len() <= room
-            {
-                room -= answer.pending().len();
-                writers.push(Writer {
-                    id,
-                    sequence: sequence(*slot),
-                    start: active.length,
-                    pending: answer.pending().len(),
-                    tokens: answer.pending().to_vec(),
-                    guess: self.speculator.guess(&active.prompt, answer.tokens()),
-                    wrong: false,
-                });
-            }
-        }
-        let guesses = writers.iter().filter(|writer| !writer.guess.is_empty());
-        let depth = self
-            .speculator
-            .depth(batch - room, writers.len(), guesses.count());
-        for writer in &mut writers {
-            let depth = depth.min(writer.guess.len()).min(room);
-            room -= depth;
-            writer.tokens.extend_from_slice(&writer.guess[..depth]);
-        }
-        writers
+        let answers = slots.iter().filter_map(|slot| {
+            let id = self.slots[*slot]?;
+            Some((id, sequence(*slot), self.jobs.get(&id)?))
+        });
+        Writer::of_step(answers, self.backend.capacity().batch, &self.speculator)
     }
 
-    /// Chooses the answer's next tokens, one after the other as long as what was
-    /// guessed is chosen.
     fn write(&mut self, index: usize, writer: &mut Writer) -> Result<Progress, GrammarError> {
-        let active = self.jobs.get_mut(&writer.id);
-        let Some(active) = active.filter(|active| active.answer.is_some()) else {
+        let Some(active) = self.jobs.get_mut(&writer.id) else {
             return Ok(Progress::More);
         };
-        let Some(answer) = &mut active.answer else {
-            return Ok(Progress::More);
-        };
-        active.length += writer.pending;
-        let guess = &writer.tokens[writer.pending..];
-        let mut held = 0;
-        loop {
-            let row = self.backend.logits(index, held).unwrap_or_default();
-            if answer.advance(row)? == Progress::Finished {
-                self.speculator.remember(answer.tokens());
-                return Ok(Progress::Finished);
-            }
-            let chosen = answer.pending();
-            if let Some(guessed) = writer.guess.get(held) {
-                self.speculator.note(chosen.first() == Some(guessed));
-            }
-            if held == guess.len() || !guess[held..].starts_with(chosen) {
-                break;
-            }
-            held += chosen.len();
-            active.length += chosen.len();
-        }
-        self.meter.count_guessed(guess.len(), held);
-        writer.wrong = held < guess.len();
-        Ok(Progress::More)
+        let row = |output| self.backend.logits(index, output).unwrap_or_default();
+        writer.write(active, row, &mut self.speculator, &self.meter)
     }
 
     /// Tells the askers the answer.
@@ -608,101 +469,6 @@ impl<'a> Worker<'a> {
     }
 }
 
-impl Active<'_> {
-    /// One more waits for the same answer.
-    fn join(&mut self, mut asker: Asker) {
-        if self.admitted.is_some() {
-            asker.place = None;
-        }
-        if let Some((_, scores)) = self.scored {
-            asker.tell(Event::Scored(self.scored_event(scores, &asker)));
-        }
-        self.askers.push(asker);
-    }
-
-    fn score(&mut self, scores: Scores) {
-        self.scored = Some((Instant::now(), scores));
-        for asker in &self.askers {
-            asker.tell(Event::Scored(self.scored_event(scores, asker)));
-        }
-    }
-
-    fn scored_event(&self, scores: Scores, asker: &Asker) -> Scored {
-        Scored {
-            scores,
-            usage: self.usage(),
-            timings: self.timings(asker),
-        }
-    }
-
-    fn usage(&self) -> Usage {
-        let generated = self
-            .answer
-            .as_ref()
-            .map_or(0, |answer| answer.tokens().len());
-        Usage {
-            prompt_tokens: count(self.prompt.len()),
-            cached_tokens: count(self.cached),
-            generated_tokens: count(generated),
-        }
-    }
-
-    /// As this asker has seen them: who came later has waited less.
-    fn timings(&self, asker: &Asker) -> Timings {
-        let now = Instant::now();
-        let arrived = asker.arrived;
-        let admitted = self.admitted.unwrap_or(now).max(arrived);
-        let scored = self.scored.map_or(now, |(at, _)| at).max(arrived);
-        Timings {
-            queue: admitted.duration_since(arrived),
-            prefill: scored.duration_since(admitted),
-            decode: now.duration_since(scored),
-            total: now.duration_since(arrived),
-        }
-    }
-
-    fn answered(&self, asker: &Asker) -> Answered {
-        let sentence = self.answer.as_ref().map(Answer::sentence);
-        Answered {
-            rationale: sentence.unwrap_or_default(),
-            usage: self.usage(),
-            timings: self.timings(asker),
-        }
-    }
-}
-
-impl Asker {
-    /// Never waits.
-    fn tell(&self, event: Event) {
-        let _ = self.events.try_send(event);
-    }
-}
-
-/// One answer's part of a decode step.
-struct Writer {
-    id: JobId,
-    sequence: SequenceId,
-    start: usize,
-    /// Tokens that were chosen; what follows is guessed.
-    pending: usize,
-    tokens: Vec<Token>,
-    /// All that was guessed, also what the step leaves out.
-    guess: Vec<Token>,
-    /// Some of what it read was not chosen.
-    wrong: bool,
-}
-
-impl Writer {
-    fn span(&self) -> Span<'_> {
-        Span {
-            sequence: self.sequence,
-            start: self.start,
-            tokens: &self.tokens,
-            outputs: 1 + self.tokens.len() - self.pending,
-        }
-    }
-}
-
 /// What may be kept of a prompt, and found again. The label comes from the logits after
 /// the last token, and that alone is multiplied otherwise than beside others.
 fn reusable(prompt: &[Token]) -> &[Token] {
@@ -723,9 +489,5 @@ fn job_in<'j, 'a>(
 
 /// Each slot has a sequence of its own.
 fn sequence(slot: usize) -> SequenceId {
-    SequenceId(count(slot))
-}
-
-fn count(number: usize) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
+    SequenceId(u32::try_from(slot).unwrap_or(u32::MAX))
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use super::{Judge, JudgeError, Request};
-use crate::engine::worker::{Event, JobError, Scored};
+use crate::engine::job::{Event, JobError, Scored};
 use crate::engine::{State, SubmitError};
 use crate::kill_switch;
 use crate::stages::Stages;

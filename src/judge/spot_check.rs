@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::{Judge, JudgeError, Request};
 use crate::context::Context;
 use crate::decision_log::{LogError, Origin, ProbeScore, SpotCheck};
-use crate::engine::worker::Scored;
+use crate::engine::job::Scored;
 use crate::kill_switch::{Event, Tally, UnixMicros};
 use crate::spot_check::{self, Suite};
 use crate::verdict::{Case, RationaleMode};

@@ -9,7 +9,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::recent::Claim;
 use super::{Judge, JudgeError, Request, within};
 use crate::decision_log::{Completion, Origin};
-use crate::engine::worker::{Answered, Event, JobError};
+use crate::engine::job::{Answered, Event, JobError};
 use crate::stages::Stages;
 use crate::verdict::{DecidedBy, Decision, Disposition, Mode};
 
