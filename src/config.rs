@@ -7,7 +7,7 @@ mod resolved;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,6 +26,13 @@ use crate::kill_switch::Thresholds;
 use crate::models::Store;
 use crate::supervisor;
 use crate::verdict::Disposition;
+
+/// Where JudgeService listens, and is looked for.
+pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 50551);
+/// Where ControlService listens, and is looked for.
+pub const CONTROL_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 50552);
+/// The bundle that is served.
+pub const BUNDLE: &str = "tenacious-judge";
 
 /// The settings as they are written: all of them optional, all of them here.
 #[derive(Args, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -328,8 +335,8 @@ impl Settings {
     /// What holds where nobody says anything.
     pub fn defaults() -> Self {
         Self {
-            listen: Some(SocketAddr::from(([127, 0, 0, 1], 50551))),
-            control_listen: Some(SocketAddr::from(([127, 0, 0, 1], 50552))),
+            listen: Some(LISTEN),
+            control_listen: Some(CONTROL_LISTEN),
             metrics_listen: Some(String::new()),
             otlp_endpoint: Some(String::new()),
             tls_cert: Some(PathBuf::new()),
@@ -337,7 +344,7 @@ impl Settings {
             tls_client_ca: Some(PathBuf::new()),
             tokens: Some(PathBuf::new()),
             allow_insecure_listen: Some(false),
-            bundle: Some("tenacious-judge".to_owned()),
+            bundle: Some(BUNDLE.to_owned()),
             model_dir: Store::default_dir(),
             state_dir: default_state_dir(),
             mode: Some(ModeName::Enforce),

@@ -4,12 +4,13 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
-use clap::{ArgMatches, Args, ValueEnum};
+use clap::{ArgMatches, Args};
 
 use self::plan::{Plan, positive, share};
 use super::access::AccessArgs;
 use super::own_daemon::{EngineArgs, OwnDaemon, Refusal, settled};
 use super::print;
+use super::rationale::RationaleArgs;
 use crate::bench::compare::{Comparison, Round};
 use crate::bench::daemon::DaemonTarget;
 use crate::bench::drive::{Amount, Driven, Load, Target, drive};
@@ -19,10 +20,10 @@ use crate::bench::report::{Report, Run, Setup, TargetName};
 use crate::bench::workload::Request;
 use crate::bench::{html, text};
 use crate::client::{Access, Client, ClientError, Status};
+use crate::config::{CONTROL_LISTEN, LISTEN};
 use crate::eval::record::Decider;
 use crate::exit_code::ExitCode;
 use crate::models::Bundle;
-use crate::verdict::RationaleMode;
 
 const DETAILS: &str = "\
 Data is what `judged eval` reads, or cases without a label as `judged judge` reads them. Its drafts are
@@ -87,10 +88,8 @@ pub struct BenchArgs {
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     repeat_contexts: f64,
 
-    /// What the model is to say of why: nothing, a sentence, or the rule with the words on which
-    /// it rests.
-    #[arg(long, value_enum, default_value = "sentence")]
-    rationale: Rationale,
+    #[command(flatten)]
+    rationale: RationaleArgs,
 
     /// The deadline of each request.
     #[arg(long, value_name = "SECONDS", default_value_t = 120.0, value_parser = positive)]
@@ -110,22 +109,12 @@ pub struct BenchArgs {
     in_process: bool,
 
     /// Where JudgeService listens.
-    #[arg(
-        long,
-        value_name = "ADDR",
-        default_value = "127.0.0.1:50551",
-        env = "JUDGED_ADDR"
-    )]
+    #[arg(long, value_name = "ADDR", default_value_t = LISTEN.to_string(), env = "JUDGED_ADDR")]
     addr: String,
 
     /// Where that daemon's ControlService listens; where it does not, the engine's own figures are
     /// left out.
-    #[arg(
-        long,
-        value_name = "ADDR",
-        default_value = "127.0.0.1:50552",
-        env = "JUDGED_CONTROL_ADDR"
-    )]
+    #[arg(long, value_name = "ADDR", default_value_t = CONTROL_LISTEN.to_string(), env = "JUDGED_CONTROL_ADDR")]
     control_addr: String,
 
     #[command(flatten)]
@@ -167,23 +156,6 @@ pub struct BenchArgs {
     engine: EngineArgs,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Rationale {
-    None,
-    Sentence,
-    Evidence,
-}
-
-impl From<Rationale> for RationaleMode {
-    fn from(rationale: Rationale) -> Self {
-        match rationale {
-            Rationale::None => RationaleMode::None,
-            Rationale::Sentence => RationaleMode::Sentence,
-            Rationale::Evidence => RationaleMode::Evidence,
-        }
-    }
-}
-
 pub fn run(args: &BenchArgs, matches: Option<&ArgMatches>) -> anyhow::Result<ExitCode> {
     let plan = match Plan::new(args, matches) {
         Ok(plan) => plan,
@@ -192,12 +164,7 @@ pub fn run(args: &BenchArgs, matches: Option<&ArgMatches>) -> anyhow::Result<Exi
             return Ok(ExitCode::Usage);
         }
     };
-    super::serve::set_no_backtrace();
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?
-        .block_on(measure(args, matches, plan))
+    super::serve::runtime()?.block_on(measure(args, matches, plan))
 }
 
 async fn measure(
@@ -240,7 +207,7 @@ async fn measure_at(
     control_addr: &str,
     access: &Access,
 ) -> anyhow::Result<ExitCode> {
-    let rationale = args.rationale.into();
+    let rationale = args.rationale.mode();
     let connections = usize::from(args.connections);
     let daemon = DaemonTarget::connect(addr, access, connections, rationale, plan.deadline).await?;
     let mut bench = Bench {
@@ -318,10 +285,7 @@ fn ending(report: &Report) -> ExitCode {
 fn failed(error: anyhow::Error) -> anyhow::Result<ExitCode> {
     if let Some(refusal) = error.downcast_ref::<Refusal>() {
         print::error_chain(refusal);
-        return Ok(match refusal {
-            Refusal::Degraded(_) => ExitCode::Degraded,
-            Refusal::Usage(_) => ExitCode::Usage,
-        });
+        return Ok(ExitCode::from(refusal));
     }
     let code = match error.downcast_ref::<ServerError>() {
         Some(ServerError::Unreachable { .. }) => ExitCode::Unreachable,
@@ -365,7 +329,7 @@ impl Bench {
         let (Amount::Requests(count), &[load]) = (self.plan.amount, &self.plan.loads[..]) else {
             bail!("a comparison is of one load, and of so many requests");
         };
-        let rationale = args.rationale.into();
+        let rationale = args.rationale.mode();
         let server = LlamaServer::new(url, bundle, rationale, self.plan.deadline)?;
         let info = tokio::task::block_in_place(|| server.info())?;
         let prepare =

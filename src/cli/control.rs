@@ -4,17 +4,13 @@ use clap::Args;
 
 use super::access::AccessArgs;
 use crate::client::Client;
+use crate::config::CONTROL_LISTEN;
 
 // No doc comment: clap would take it for that of the command.
 #[derive(Args, Debug)]
 pub(super) struct Control {
     /// Where ControlService listens.
-    #[arg(
-        long,
-        value_name = "ADDR",
-        default_value = "127.0.0.1:50552",
-        env = "JUDGED_CONTROL_ADDR"
-    )]
+    #[arg(long, value_name = "ADDR", default_value_t = CONTROL_LISTEN.to_string(), env = "JUDGED_CONTROL_ADDR")]
     pub(super) addr: String,
 
     #[command(flatten)]

@@ -8,7 +8,7 @@ use crate::app::llama_source;
 use crate::backend::llama::{RUNTIME, available_threads, backends_dir};
 use crate::backend::speed::Speed;
 use crate::backend::{Description, OpenError, Source};
-use crate::config::{Config, Settings};
+use crate::config::{BUNDLE, Config, Settings};
 use crate::exit_code::ExitCode;
 use crate::models::{Bundle, FileState, Store};
 
@@ -20,12 +20,7 @@ use crate::models::{Bundle, FileState, Store};
 #[derive(Args, Debug)]
 pub struct DoctorArgs {
     /// The model bundle: a name, or the path of a manifest.
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "tenacious-judge",
-        env = "JUDGED_BUNDLE"
-    )]
+    #[arg(long, value_name = "NAME", default_value = BUNDLE, env = "JUDGED_BUNDLE")]
     bundle: String,
 
     /// The store of model files.

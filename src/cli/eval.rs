@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use clap::{ArgMatches, Args, ValueEnum};
+use clap::{ArgMatches, Args};
 
 use self::judge::Judge;
 use self::kept::Kept;
@@ -18,7 +18,9 @@ use self::select::Filter;
 use super::access::AccessArgs;
 use super::own_daemon::{EngineArgs, Refusal};
 use super::print;
+use super::rationale::RationaleArgs;
 use crate::client::ClientError;
+use crate::config::CONTROL_LISTEN;
 use crate::dataset;
 use crate::dataset::case::Case;
 use crate::eval::ask::{AskError, Asker, End};
@@ -29,7 +31,6 @@ use crate::eval::replay::{self, Replay};
 use crate::eval::report::{Report, Run};
 use crate::eval::{html, results, text};
 use crate::exit_code::ExitCode;
-use crate::verdict::RationaleMode;
 
 const DETAILS: &str = "\
 Data is JSONL, and each line one of:
@@ -90,12 +91,7 @@ pub struct EvalArgs {
     addr: Option<String>,
 
     /// Where that daemon's ControlService listens.
-    #[arg(
-        long,
-        value_name = "ADDR",
-        default_value = "127.0.0.1:50552",
-        env = "JUDGED_CONTROL_ADDR"
-    )]
+    #[arg(long, value_name = "ADDR", default_value_t = CONTROL_LISTEN.to_string(), env = "JUDGED_CONTROL_ADDR")]
     control_addr: String,
 
     #[command(flatten)]
@@ -119,10 +115,8 @@ pub struct EvalArgs {
     #[arg(long, value_name = "KEY=VALUE,…")]
     filter: Option<Filter>,
 
-    /// What the model is to say of why: nothing, a sentence, or the rule with the words on which
-    /// it rests.
-    #[arg(long, value_enum, default_value = "sentence")]
-    rationale: Rationale,
+    #[command(flatten)]
+    rationale: RationaleArgs,
 
     /// The longest to wait for one answer.
     #[arg(long, value_name = "SECONDS", default_value_t = 120.0)]
@@ -163,23 +157,6 @@ impl EvalArgs {
     }
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Rationale {
-    None,
-    Sentence,
-    Evidence,
-}
-
-impl From<Rationale> for RationaleMode {
-    fn from(rationale: Rationale) -> Self {
-        match rationale {
-            Rationale::None => RationaleMode::None,
-            Rationale::Sentence => RationaleMode::Sentence,
-            Rationale::Evidence => RationaleMode::Evidence,
-        }
-    }
-}
-
 /// What the command line asks for, read and checked.
 struct Plan {
     cases: Vec<Case>,
@@ -197,12 +174,7 @@ pub fn run(args: &EvalArgs, matches: Option<&ArgMatches>) -> anyhow::Result<Exit
             return Ok(ExitCode::Usage);
         }
     };
-    super::serve::set_no_backtrace();
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?
-        .block_on(measure(args, matches, &plan))
+    super::serve::runtime()?.block_on(measure(args, matches, &plan))
 }
 
 fn plan(args: &EvalArgs, matches: Option<&ArgMatches>) -> anyhow::Result<Plan> {
@@ -273,7 +245,7 @@ async fn measure_by(args: &EvalArgs, plan: &Plan, judge: &Judge) -> anyhow::Resu
     let asker = Asker {
         client: judge.client.clone(),
         concurrency: args.concurrency.unwrap_or(judge.slots) as usize,
-        rationale: args.rationale.into(),
+        rationale: args.rationale.mode(),
         timeout: plan.timeout,
     };
     let run = Run {
@@ -377,9 +349,6 @@ fn code_of(error: &anyhow::Error) -> ExitCode {
     if let Some(error) = error.downcast_ref::<ClientError>() {
         return ExitCode::from(error);
     }
-    match error.downcast_ref::<Refusal>() {
-        Some(Refusal::Degraded(_)) => ExitCode::Degraded,
-        Some(Refusal::Usage(_)) => ExitCode::Usage,
-        None => ExitCode::Failed,
-    }
+    let refusal = error.downcast_ref::<Refusal>();
+    refusal.map_or(ExitCode::Failed, ExitCode::from)
 }

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::access::AccessArgs;
 use super::print;
+use crate::config::LISTEN;
 use crate::exit_code::ExitCode;
 
 /// Ask whether the daemon serves, as a probe does.
@@ -14,12 +15,7 @@ use crate::exit_code::ExitCode;
 #[derive(Args, Debug)]
 pub struct HealthArgs {
     /// Where JudgeService listens; ControlService's address does as well.
-    #[arg(
-        long,
-        value_name = "ADDR",
-        default_value = "127.0.0.1:50551",
-        env = "JUDGED_ADDR"
-    )]
+    #[arg(long, value_name = "ADDR", default_value_t = LISTEN.to_string(), env = "JUDGED_ADDR")]
     addr: String,
 
     /// Whose health: `judge.v1.JudgeService` serves where verdicts are as the mode asks, the

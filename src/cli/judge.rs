@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::mpsc;
 
 use self::questions::Case;
-use super::access::AccessArgs;
+use super::daemon::Daemon;
 use super::print;
 use crate::channel::Channel;
 use crate::client::{Client, ClientError, Question};
@@ -75,17 +75,8 @@ pub struct JudgeArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 120.0)]
     timeout: f64,
 
-    /// Where JudgeService listens.
-    #[arg(
-        long,
-        value_name = "ADDR",
-        default_value = "127.0.0.1:50551",
-        env = "JUDGED_ADDR"
-    )]
-    addr: String,
-
     #[command(flatten)]
-    access: AccessArgs,
+    daemon: Daemon,
 
     /// Print one JSON object a line.
     #[arg(long)]
@@ -109,8 +100,8 @@ async fn ask_all(
     cases: questions::Cases,
     timeout: Duration,
 ) -> anyhow::Result<ExitCode> {
-    let access = args.access.read()?;
-    let client = match Client::connect_with(&args.addr, &access).await {
+    let access = args.daemon.access.read()?;
+    let client = match Client::connect_with(&args.daemon.addr, &access).await {
         Ok(client) => client,
         Err(error) => {
             print::error_chain(&error);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use clap::{ArgMatches, Args, parser::ValueSource};
+use clap::{ArgMatches, Args, Command, parser::ValueSource};
 use tempfile::TempDir;
 
 use super::print;
@@ -14,6 +14,7 @@ use crate::client::{Client, ClientError, EngineState, Status};
 use crate::config::{Config, ModeName, Settings};
 use crate::edge::{self, Guard};
 use crate::eval::record::Decider;
+use crate::exit_code::ExitCode;
 use crate::models::Bundle;
 use crate::verdict::Mode;
 
@@ -75,22 +76,6 @@ pub struct EngineArgs {
     config: Option<PathBuf>,
 }
 
-const FLAGS: [(&str, &str); 13] = [
-    ("bundle", "--bundle"),
-    ("model_dir", "--model-dir"),
-    ("mode", "--mode"),
-    ("hard_rules", "--hard-rules"),
-    ("disqualifiers", "--disqualifiers"),
-    ("placeholder_peers", "--placeholder-peers"),
-    ("threads", "--threads"),
-    ("gpu_layers", "--gpu-layers"),
-    ("gpu_device", "--gpu-device"),
-    ("slots", "--slots"),
-    ("prefill_chunk", "--prefill-chunk"),
-    ("exact", "--exact"),
-    ("config", "--config"),
-];
-
 /// Why a daemon is not measured.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
@@ -98,6 +83,15 @@ pub enum Refusal {
     Degraded(String),
     #[error("{0}")]
     Usage(String),
+}
+
+impl From<&Refusal> for ExitCode {
+    fn from(refusal: &Refusal) -> Self {
+        match refusal {
+            Refusal::Degraded(_) => ExitCode::Degraded,
+            Refusal::Usage(_) => ExitCode::Usage,
+        }
+    }
 }
 
 /// It runs until [`OwnDaemon::end`].
@@ -122,11 +116,14 @@ impl EngineArgs {
             let source = matches.and_then(|matches| matches.value_source(name));
             source == Some(ValueSource::CommandLine)
         };
-        let mut flags = FLAGS.into_iter().filter(|(name, _)| !but.contains(name));
-        match flags.find(|(name, _)| given(name)) {
+        let command = EngineArgs::augment_args(Command::default());
+        let names = command.get_arguments().map(|flag| flag.get_id().as_str());
+        let mut refused = names.filter(|name| !but.contains(name) && given(name));
+        match refused.next() {
             None => Ok(()),
-            Some((_, flag)) => Err(Refusal::Usage(format!(
-                "`{flag}` is for a daemon that is started here, and {why}"
+            Some(name) => Err(Refusal::Usage(format!(
+                "`--{}` is for a daemon that is started here, and {why}",
+                name.replace('_', "-")
             ))),
         }
     }

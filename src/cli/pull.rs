@@ -13,6 +13,7 @@ use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
 use super::print;
+use crate::config::BUNDLE;
 use crate::exit_code::ExitCode;
 use crate::models::{
     Bundle, FileState, PullFrom, PullOptions, Pulled, Store, StoreError, pull, sha256_file,
@@ -40,7 +41,7 @@ are taken from HTTPS_PROXY. pip uses its own settings.";
 #[command(after_help = EXAMPLES)]
 pub struct PullArgs {
     /// Bundle: a name as `--list` shows it, or the path of a manifest
-    #[arg(default_value = "tenacious-judge")]
+    #[arg(default_value = BUNDLE)]
     bundle: String,
 
     /// Use this source only: the hub, pip, or a file or folder on this machine

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
-use super::access::AccessArgs;
+use super::daemon::Daemon;
 use super::print;
 use crate::decision_log::{Finding, Outcome};
 use crate::exit_code::ExitCode;
@@ -52,17 +52,8 @@ pub struct ReportArgs {
     #[arg(long, value_name = "TEXT", default_value = "")]
     note: String,
 
-    /// Where JudgeService listens.
-    #[arg(
-        long,
-        value_name = "ADDR",
-        default_value = "127.0.0.1:50551",
-        env = "JUDGED_ADDR"
-    )]
-    addr: String,
-
     #[command(flatten)]
-    access: AccessArgs,
+    daemon: Daemon,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -95,7 +86,7 @@ pub fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
         note: args.note.clone(),
     };
     let tripped = super::runtime()?.block_on(async {
-        let mut client = args.access.connect(&args.addr).await?;
+        let mut client = args.daemon.connect().await?;
         anyhow::Ok(client.report(&outcome).await?)
     })?;
     print::say!("reported");

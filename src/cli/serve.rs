@@ -73,14 +73,18 @@ pub fn run(args: &ServeArgs, matches: Option<&ArgMatches>) -> anyhow::Result<Exi
     {
         return supervise(&config, limit);
     }
+    runtime()?.block_on(serve(&config, bundle))
+}
+
+/// A runtime for commands that have a daemon in this process, before any thread is started.
+pub(super) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     // A C++ abort of llama.cpp would otherwise start a debugger for its trace.
     set_no_backtrace();
     tokio::runtime::Builder::new_multi_thread()
         // The engine's threads need the cores; the edge needs little.
         .worker_threads(2)
         .enable_all()
-        .build()?
-        .block_on(serve(&config, bundle))
+        .build()
 }
 
 /// Runs this very command as a child.
@@ -155,7 +159,7 @@ fn print_config(resolved: &Resolved, as_json: bool) -> anyhow::Result<()> {
     unsafe_code,
     reason = "before any thread is started, the environment can be changed"
 )]
-pub(super) fn set_no_backtrace() {
+fn set_no_backtrace() {
     // SAFETY: `run` is called on the main thread before any other is started.
     unsafe { std::env::set_var("GGML_NO_BACKTRACE", "1") };
 }

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use self::nats::NatsArgs;
-use super::access::AccessArgs;
+use super::daemon::Daemon;
 use super::print;
 use crate::client::Client;
 use crate::exit_code::ExitCode;
@@ -170,17 +170,8 @@ pub struct WorkerArgs {
     #[arg(long, value_name = "N", default_value_t = 1024, env = "JUDGED_WORKER_MAX_ACK_PENDING", value_parser = clap::value_parser!(i64).range(1..))]
     max_ack_pending: i64,
 
-    /// Where JudgeService listens.
-    #[arg(
-        long,
-        value_name = "ADDR",
-        default_value = "127.0.0.1:50551",
-        env = "JUDGED_ADDR"
-    )]
-    addr: String,
-
     #[command(flatten)]
-    access: AccessArgs,
+    daemon: Daemon,
 
     /// At the end, print what was done as JSON.
     #[arg(long)]
@@ -208,7 +199,7 @@ async fn work(
 ) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let client = Client::connect_lazy(&args.addr, &args.access.read()?)?;
+    let client = Client::connect_lazy(&args.daemon.addr, &args.daemon.access.read()?)?;
     let nats = match args.nats.connect().await? {
         Ok(nats) => nats,
         Err(error) => {
@@ -226,7 +217,7 @@ async fn work(
             return Ok(ExitCode::Failed);
         }
     };
-    tracing::info!(stream = args.stream, addr = args.addr, "working");
+    tracing::info!(stream = args.stream, addr = args.daemon.addr, "working");
     let stop = CancellationToken::new();
     let worker = Worker::new(queue, client, limits, stop.clone());
     let mut working = tokio::spawn(worker.run());

@@ -8,7 +8,7 @@ use clap::ArgMatches;
 use super::BenchArgs;
 use crate::bench::drive::{Amount, Load};
 use crate::bench::workload::{Request, Workload};
-use crate::config::Settings;
+use crate::config::BUNDLE;
 use crate::dataset::draft::{self, Draft};
 use crate::models::Bundle;
 
@@ -64,8 +64,7 @@ impl Plan {
             None => Amount::Requests(args.requests.unwrap_or(REQUESTS) as usize),
         };
         let bundle = args.against.is_some().then(|| {
-            let default = Settings::defaults().bundle.unwrap_or_default();
-            let named = args.engine.bundle.as_deref().unwrap_or(&default);
+            let named = args.engine.bundle.as_deref().unwrap_or(BUNDLE);
             Bundle::find(named, &Bundle::default_dirs())
         });
         let id = uuid::Uuid::now_v7().simple().to_string();

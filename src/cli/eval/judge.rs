@@ -92,7 +92,7 @@ fn setup(args: &EvalArgs, status: &Status) -> Result<Setup, Refusal> {
         decider: args.decider,
         mode: status.mode,
         hard_rules: status.hard_rules.clone(),
-        rationale: args.rationale.into(),
+        rationale: args.rationale.mode(),
         model,
     })
 }
