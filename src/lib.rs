@@ -75,3 +75,6 @@ pub mod worker;
 pub mod exit_code;
 
 pub mod cli;
+
+#[cfg(test)]
+mod tests;

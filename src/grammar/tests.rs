@@ -3,6 +3,7 @@ use std::path::Path;
 use super::*;
 use crate::backend::scripted::ScriptedTokenizer;
 use crate::models::Bundle;
+use crate::tests::chance::Chance;
 
 fn spec(tokens: u32, bytes: u32) -> AnswerSpec {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -39,25 +40,6 @@ fn refused(text: &str) -> GrammarError {
         ..spec(48, 320)
     };
     Grammar::compile(&spec, tokenizer()).err().unwrap()
-}
-
-/// Numbers without a period, the same each time: SplitMix64.
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn row(&mut self, size: usize) -> Vec<f32> {
-        (0..size)
-            .map(|_| (self.next() >> 40) as f32 / 1e6)
-            .collect()
-    }
 }
 
 /// Writes an answer from rows of logits, and checks it on the way.

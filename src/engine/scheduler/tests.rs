@@ -1,57 +1,21 @@
-//! Situations and the steps that follow, as text files in
-//! `tests/data/scheduler`. `UPDATE_EXPECT=1` writes what happened into them.
-
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
-use std::{env, fs};
+//! Situations and the steps that follow, as text files in `tests/data/scheduler`.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::tests::situations;
 
 #[test]
 fn every_situation_is_followed_by_the_steps_written_below_it() {
-    let mut wrong = Vec::new();
-    let files = situations();
-    assert!(files.len() >= 9, "{files:?}");
-    for path in files {
-        let text = fs::read_to_string(&path).unwrap();
-        let happened = play(&text);
-        if env::var_os("UPDATE_EXPECT").is_some() {
-            fs::write(&path, happened).unwrap();
-        } else if happened != text {
-            wrong.push(format!("{}:\n{happened}", path.display()));
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-fn situations() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/scheduler");
-    let entries = fs::read_dir(folder).unwrap();
-    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    files
-}
-
-/// The text again, with what happened below each command.
-fn play(text: &str) -> String {
-    let mut scheduler = Scheduler::new(Limits {
-        slots: 1,
-        chunk: 1,
-        prefill_run: 1,
+    situations::check("scheduler", || {
+        let mut scheduler = Scheduler::new(Limits {
+            slots: 1,
+            chunk: 1,
+            prefill_run: 1,
+        });
+        move |line: &str| obey(&mut scheduler, line)
     });
-    let mut played = String::new();
-    for line in text.lines().filter(|line| !line.starts_with("  ")) {
-        writeln!(played, "{line}").unwrap();
-        if !line.is_empty() && !line.starts_with('#') {
-            for happened in obey(&mut scheduler, line) {
-                writeln!(played, "  {happened}").unwrap();
-            }
-        }
-    }
-    played
 }
 
 fn obey(scheduler: &mut Scheduler, line: &str) -> Vec<String> {

@@ -2,6 +2,7 @@
 
 use super::naive::Naive;
 use super::*;
+use crate::tests::chance::Chance;
 
 const A_DAY: u32 = 300;
 
@@ -52,23 +53,6 @@ impl Office {
 
     fn night(&mut self) {
         self.switch = restarted(&self.switch);
-    }
-}
-
-/// Splitmix64: the same weeks on every machine.
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, limit: u32) -> u32 {
-        (self.next() % u64::from(limit)) as u32
     }
 }
 
