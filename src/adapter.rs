@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 pub use self::error::{AdapterError, AdapterProblem};
-use self::pair::Pair;
+pub(crate) use self::pair::Pair;
 use crate::gguf::{self, Gguf, TensorKind};
 
 const FILE_LIMIT: u64 = 1024 * 1024 * 1024;
@@ -46,6 +46,14 @@ pub fn check(path: &Path, base: &Gguf) -> Result<AdapterInfo, AdapterError> {
 /// As [`check`], for an adapter whose base is not at hand: whether it fits is left open.
 pub fn check_alone(path: &Path, architecture: &str) -> Result<AdapterInfo, AdapterError> {
     examine(path, architecture, None)
+}
+
+/// The pairs of a file that has passed [`check`].
+pub(crate) fn pairs<'a>(path: &Path, adapter: &'a Gguf) -> Result<Vec<Pair<'a>>, AdapterError> {
+    pair::collect(adapter).map_err(|problem| AdapterError {
+        path: path.to_owned(),
+        problem,
+    })
 }
 
 fn examine(

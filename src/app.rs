@@ -5,7 +5,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use tokio::net::TcpListener;
@@ -23,6 +23,7 @@ use crate::decision_log::{self, DecisionLog};
 use crate::edge::Edge;
 use crate::engine::Engine;
 use crate::judge::{Authority, Judge};
+use crate::merge;
 use crate::metrics::{Metrics, endpoint};
 use crate::models::{Bundle, FileState, Store, sha256_file};
 use crate::rpc::call::{Watch, note_arrival};
@@ -236,8 +237,9 @@ pub fn llama_source(config: &Config, bundle: &Bundle) -> LlamaSource {
     };
     let store = Store::new(&config.model_dir);
     let bundle = bundle.clone();
+    let merge = config.merge_adapter;
     LlamaSource {
-        find: Box::new(move || find(&store, &bundle)),
+        find: Box::new(move || find(&store, &bundle, merge)),
         context,
         gpu: config.gpu.clone(),
         trial: std::env::current_exe().ok().map(|program| Trial {
@@ -253,7 +255,7 @@ const GPU_TRIAL_LIMIT: Duration = Duration::from_secs(300);
 /// Tokens of an answer beside its sentence.
 const ANSWER_EXTRA: usize = 32;
 
-fn find(store: &Store, bundle: &Bundle) -> Result<Files, OpenError> {
+fn find(store: &Store, bundle: &Bundle, merge: bool) -> Result<Files, OpenError> {
     let name = &bundle.name;
     match store.state(&bundle.base) {
         FileState::Present => {}
@@ -285,10 +287,44 @@ fn find(store: &Store, bundle: &Bundle) -> Result<Files, OpenError> {
             Some(AdapterFile {
                 path: adapter.path.clone(),
                 scale: adapter.scale,
+                merged: false,
             })
         }
     };
-    Ok(Files { base, adapter })
+    let files = Files { base, adapter };
+    Ok(if merge { merged(files, bundle) } else { files })
+}
+
+/// The files with the adapter inside the base. Where that cannot be made, the adapter is applied
+/// at each step, as it is by default.
+fn merged(mut files: Files, bundle: &Bundle) -> Files {
+    let (Some(file), Some(adapter)) = (&mut files.adapter, &bundle.adapter) else {
+        return files;
+    };
+    let started = Instant::now();
+    let recipe = merge::Recipe {
+        base: &files.base,
+        adapter: &file.path,
+        base_sha256: &bundle.base.sha256,
+        adapter_sha256: &adapter.sha256,
+        scale: file.scale,
+    };
+    match recipe.merged() {
+        Ok(path) => {
+            tracing::info!(
+                path = %path.display(),
+                seconds = started.elapsed().as_secs_f64(),
+                "the adapter is merged into the weights"
+            );
+            file.merged = true;
+            files.base = path;
+        }
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            tracing::warn!("the adapter cannot be merged, and is applied at each step: {error:#}");
+        }
+    }
+    files
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {

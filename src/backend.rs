@@ -38,7 +38,8 @@ pub trait Tokenizer: Send + Sync {
 
 /// llama.cpp multiplies so many rows at once where the CPU has AVX-512, then the rest four at once,
 /// then one by one, and each way rounds otherwise. A prompt that is cut at a multiple gives the
-/// logits of one that is not cut, but for the last few bits.
+/// logits of one that is not cut, but for the last few bits. With AVX2, too: cut at multiples of 8
+/// or of 4, scores were measured to differ by 0.02 and by 0.04.
 pub const ROWS: usize = 16;
 
 /// Names one sequence of tokens in the KV cache.

@@ -179,6 +179,13 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix_cache: Option<u32>,
 
+    /// Write the adapter into a copy of the base's weights, beside the base, at the first
+    /// start, which takes half a minute and as much disk as the base. Each step is then a
+    /// little faster, and scores differ a little.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", env = "JUDGED_MERGE_ADAPTER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub merge_adapter: Option<bool>,
+
     /// Guess a rationale's next words from earlier ones and from the prompt, where
     /// checking several tokens in one step is measured to be faster. What was guessed
     /// before can then change a word.
@@ -323,6 +330,8 @@ pub struct Config {
     pub spot_checks: bool,
     pub engine: engine::Config,
     pub threads: u32,
+    /// Whether the adapter is written into the weights.
+    pub merge_adapter: bool,
     pub gpu: Wish,
     /// `None` where nobody is to supervise.
     pub supervise: Option<supervisor::Limit>,
@@ -360,6 +369,7 @@ impl Settings {
             queue: Some(64),
             prefill_chunk: Some(256),
             prefix_cache: Some(16_384),
+            merge_adapter: Some(false),
             speculation: Some(false),
             exact: Some(false),
             max_deadline: Some(120.0),

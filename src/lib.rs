@@ -37,6 +37,8 @@ pub mod models;
 
 pub mod convert;
 
+pub mod merge;
+
 pub mod backend;
 
 pub mod grammar;

@@ -228,6 +228,7 @@ fn rows(made: &Made, adapter: Option<&Gguf>) -> Vec<f32> {
     let adapter = adapter.map(|file| AdapterFile {
         path: file.path().to_owned(),
         scale: 1.0,
+        merged: false,
     });
     let base = made.base();
     let files = Files { base, adapter };

@@ -14,11 +14,12 @@ mod support {
     pub mod tiny_vocabulary;
 }
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use judged::backend::llama::{AdapterFile, LlamaSource};
 use judged::backend::offload::Wish;
 use judged::backend::{Backend, OpenError, Token};
+use judged::merge::Recipe;
 use support::gguf_writer::{Field, GgufWriter};
 use support::tiny::{LoraKind, LoraSpec, TinyModel};
 use support::tiny_backend::{CONTEXT, TinyFiles, largest_difference, open, row};
@@ -150,6 +151,92 @@ fn an_adapter_is_described() {
     assert_eq!(adapter, "LoRA of rank 4 on 28 tensors, scale 0.5");
 }
 
+/// How the adapter is merged that lies beside the base.
+fn recipe<'a>(base: &'a Path, adapter: &'a AdapterFile) -> Recipe<'a> {
+    Recipe {
+        base,
+        adapter: &adapter.path,
+        base_sha256: "0123456789abcdef",
+        adapter_sha256: "fedcba9876543210",
+        scale: adapter.scale,
+    }
+}
+
+#[test]
+fn a_merged_adapter_does_what_an_applied_one_does() {
+    let tiny = TinyModel::default();
+    let lora = tiny.lora(&LoraSpec::default());
+    let files = TinyFiles::new();
+    let mut adapter = files.adapter(&lora, 0.5);
+    let base = files.dir().join("base.gguf");
+    let merged = recipe(&base, &adapter).merged().unwrap();
+    let applied = row_with(&lora, 0.5);
+    adapter.merged = true;
+    std::fs::rename(merged, base).unwrap();
+    let (row, description) = files
+        .open_with(Some(adapter), CONTEXT, |backend| {
+            backend.set_adapter(true).unwrap();
+            (label_row(backend), backend.description().adapter)
+        })
+        .unwrap();
+    let effect = largest_difference(&row_of(&tiny.base()), &applied);
+    let error = largest_difference(&applied, &row);
+    assert!(error < effect / 50.0, "{error} beside {effect}");
+    assert_eq!(
+        description,
+        "LoRA of rank 4 on 28 tensors, scale 0.5, merged into the weights"
+    );
+}
+
+#[test]
+fn a_merged_file_is_made_once_and_again_when_it_has_changed() {
+    let files = TinyFiles::new();
+    let lora = TinyModel::default().lora(&LoraSpec::default());
+    let adapter = files.adapter(&lora, 1.0);
+    let base = files.dir().join("base.gguf");
+    let recipe = recipe(&base, &adapter);
+    let path = recipe.merged().unwrap();
+    let made = std::fs::metadata(&path).unwrap().modified().unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    recipe.merged().unwrap();
+    let found = std::fs::metadata(&path).unwrap().modified().unwrap();
+    assert_eq!(found, made, "it was made again");
+
+    let mut rotten = bytes.clone();
+    *rotten.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, rotten).unwrap();
+    recipe.merged().unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), bytes);
+    let left = std::fs::read_dir(files.dir()).unwrap();
+    let left = left.filter(|entry| {
+        let path = entry.as_ref().unwrap().path();
+        path.extension()
+            .is_some_and(|extension| extension == "part")
+    });
+    assert_eq!(left.count(), 0, "what was under way is left");
+}
+
+#[test]
+fn what_cannot_be_merged_is_named_and_leaves_no_file() {
+    let tiny = TinyModel::default();
+    let mut base = tiny.base();
+    // Q4_1: llama.cpp multiplies it, but nothing is merged into it.
+    let name = "blk.0.attn_q.weight";
+    let shape = tiny.shape(name);
+    let entry = base.entry(name);
+    entry.kind = 3;
+    entry.data = vec![0; (shape.iter().product::<u64>() / 32 * 20) as usize];
+    let files = TinyFiles::of(&base);
+    let adapter = files.adapter(&tiny.lora(&LoraSpec::default()), 1.0);
+    let base = files.dir().join("base.gguf");
+    let error = recipe(&base, &adapter).merged().unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "`blk.0.attn_q.weight` is of the kind q4_1, into which nothing can be merged"
+    );
+    assert_eq!(std::fs::read_dir(files.dir()).unwrap().count(), 2);
+}
+
 /// Opens a good base with this adapter, which must fail; gives the reason.
 fn refusal(adapter: &GgufWriter) -> String {
     refusal_of_bytes(&adapter.bytes())
@@ -163,7 +250,11 @@ fn refusal_of_bytes(bytes: &[u8]) -> String {
 }
 
 fn refusal_of_file(files: &TinyFiles, path: PathBuf) -> String {
-    let adapter = AdapterFile { path, scale: 1.0 };
+    let adapter = AdapterFile {
+        path,
+        scale: 1.0,
+        merged: false,
+    };
     match files.open_with(Some(adapter), CONTEXT, |_| ()) {
         // Told apart from a base that fails: this trips the kill switch.
         Err(OpenError::Adapter(reason)) => reason,

@@ -9,11 +9,11 @@ use crate::gguf::{Gguf, Tensor};
 const TOKEN_EMBEDDING: &str = "token_embd.weight";
 const OUTPUT: &str = "output.weight";
 
-pub(super) struct Pair<'a> {
+pub(crate) struct Pair<'a> {
     /// Of the base tensor.
-    pub(super) name: &'a str,
-    pub(super) a: &'a Tensor,
-    pub(super) b: &'a Tensor,
+    pub(crate) name: &'a str,
+    pub(crate) a: &'a Tensor,
+    pub(crate) b: &'a Tensor,
 }
 
 impl<'a> Pair<'a> {
@@ -22,8 +22,13 @@ impl<'a> Pair<'a> {
     }
 
     /// As llama.cpp takes it, for the scale.
-    pub(super) fn rank(&self) -> u64 {
+    pub(crate) fn rank(&self) -> u64 {
         self.b.shape.first().copied().unwrap_or_default()
+    }
+
+    /// Whether the halves are stored the other way round.
+    pub(crate) fn is_embedding(&self) -> bool {
+        self.name == TOKEN_EMBEDDING
     }
 }
 
@@ -72,7 +77,7 @@ pub(super) fn check_shape(pair: &Pair<'_>, base: &Gguf) -> Result<(), AdapterPro
             shape: matrix.shape.clone(),
         });
     };
-    let embedding = pair.name == TOKEN_EMBEDDING;
+    let embedding = pair.is_embedding();
     if embedding && base.tensor(OUTPUT).is_none() {
         return Err(AdapterProblem::TiedEmbedding { name: name() });
     }

@@ -57,6 +57,8 @@ pub struct Files {
 pub struct AdapterFile {
     pub path: PathBuf,
     pub scale: f32,
+    /// The base's weights hold it already.
+    pub merged: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -155,11 +157,11 @@ impl Attempt<'_> {
         let mut model =
             load(self.library, &self.files.base, self.placement.as_ref()).map_err(failed)?;
         let adapter = match &self.files.adapter {
-            Some(file) => Some((
+            Some(file) if !file.merged => Some((
                 load_adapter(&mut model, &file.path).map_err(OpenError::Adapter)?,
                 file.scale,
             )),
-            None => None,
+            _ => None,
         };
         let model = Arc::new(model);
         let tokenizer = Arc::new(LlamaTokenizer::new(Arc::clone(&model)).map_err(failed)?);
@@ -236,10 +238,15 @@ fn check_files(files: &Files, context: ContextConfig) -> Result<Checked, OpenErr
                 .map_err(|error| OpenError::Adapter(error.to_string()))?;
             let ranks: Vec<String> = info.ranks.iter().map(u64::to_string).collect();
             format!(
-                "LoRA of rank {} on {} tensors, scale {}",
+                "LoRA of rank {} on {} tensors, scale {}{}",
                 ranks.join("/"),
                 info.tensors,
-                file.scale
+                file.scale,
+                if file.merged {
+                    ", merged into the weights"
+                } else {
+                    ""
+                }
             )
         }
     };

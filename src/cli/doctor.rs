@@ -43,6 +43,10 @@ pub struct DoctorArgs {
     #[arg(long, value_name = "NAME", env = "JUDGED_GPU_DEVICE")]
     gpu_device: Option<String>,
 
+    /// As in `judged serve`.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", env = "JUDGED_MERGE_ADAPTER")]
+    merge_adapter: Option<bool>,
+
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -86,6 +90,7 @@ fn examine(args: &DoctorArgs) -> anyhow::Result<Findings> {
         threads: Some(args.threads),
         gpu_layers: args.gpu_layers.clone(),
         gpu_device: args.gpu_device.clone(),
+        merge_adapter: args.merge_adapter,
         slots: Some(1),
         ..Settings::default()
     };

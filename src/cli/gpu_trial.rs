@@ -94,6 +94,7 @@ impl GpuTrialArgs {
             adapter: self.adapter.clone().map(|path| AdapterFile {
                 path,
                 scale: self.scale.unwrap_or(1.0),
+                merged: false,
             }),
         };
         LlamaSource {

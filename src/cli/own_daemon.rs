@@ -58,6 +58,10 @@ pub struct EngineArgs {
     #[arg(long, value_name = "NAME", env = "JUDGED_GPU_DEVICE")]
     gpu_device: Option<String>,
 
+    /// As in `judged serve`.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", env = "JUDGED_MERGE_ADAPTER")]
+    merge_adapter: Option<bool>,
+
     /// Requests that the model works on at the same time.
     #[arg(long, value_name = "N", env = "JUDGED_SLOTS")]
     slots: Option<u32>,
@@ -147,6 +151,7 @@ impl EngineArgs {
             threads: self.threads,
             gpu_layers: self.gpu_layers.clone(),
             gpu_device: self.gpu_device.clone(),
+            merge_adapter: self.merge_adapter,
             slots: self.slots,
             prefill_chunk: self.prefill_chunk,
             exact: self.exact,

@@ -123,6 +123,7 @@ impl Checks<'_> {
                 0 => available_threads(),
                 threads => threads,
             },
+            merge_adapter: settings.merge_adapter.unwrap_or(false),
             gpu: Wish {
                 layers: gpu_layers?,
                 device: settings.gpu_device.filter(|name| !name.is_empty()),

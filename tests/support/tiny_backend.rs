@@ -51,7 +51,11 @@ impl TinyFiles {
     pub fn adapter(&self, file: &GgufWriter, scale: f32) -> AdapterFile {
         let path = self.dir.path().join("adapter.gguf");
         file.write(&path);
-        AdapterFile { path, scale }
+        AdapterFile {
+            path,
+            scale,
+            merged: false,
+        }
     }
 
     pub fn open<T>(&self, work: impl FnOnce(&mut dyn Backend) -> T) -> Result<T, OpenError> {

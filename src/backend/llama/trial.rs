@@ -88,7 +88,7 @@ fn arguments(wish: &Wish, files: &Files, context: ContextConfig) -> Vec<OsString
         arguments.push(value);
     };
     flag("--base", path(&files.base));
-    if let Some(adapter) = &files.adapter {
+    if let Some(adapter) = files.adapter.as_ref().filter(|adapter| !adapter.merged) {
         flag("--adapter", path(&adapter.path));
         flag("--scale", adapter.scale.to_string().into());
     }
