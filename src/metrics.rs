@@ -1,12 +1,12 @@
-//! What the daemon tells Prometheus: counters that others keep, and what holds at
-//! the moment of a scrape. docs/observability.md has the table, and
+//! What a process tells Prometheus: counters that others keep, and what holds at
+//! the moment of a scrape. docs/observability.md has the daemon's table, and
 //! `tests/metrics.rs` holds it against this.
 
 mod daemon;
 pub mod endpoint;
 mod process;
 mod restarts;
-mod sheet;
+pub mod sheet;
 
 use std::fmt;
 use std::sync::Arc;
@@ -68,6 +68,11 @@ impl Metrics {
         );
         registry.register_collector(Box::new(DaemonState(judge)));
         registry.register_collector(Box::new(Restarts(restarts)));
+        Self::of(registry)
+    }
+
+    /// What is registered, and what the kernel knows of this process.
+    pub fn of(mut registry: Registry) -> Self {
         registry.register_collector(Box::new(ProcessState));
         Self(registry)
     }

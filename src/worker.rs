@@ -7,6 +7,7 @@
 mod ask;
 mod delivery;
 pub mod nats;
+mod page;
 mod poison;
 pub mod queue;
 mod tally;
@@ -29,6 +30,7 @@ pub use self::tally::Counts;
 use self::tally::Tally;
 use crate::client::Client;
 use crate::decision_json;
+use crate::metrics::Metrics;
 use crate::verdict::{Decision, RationaleMode};
 
 /// How drafts are judged.
@@ -52,6 +54,7 @@ pub struct Worker {
     asker: Asker,
     limits: Limits,
     tally: Tally,
+    at_work: TaskTracker,
     stop: CancellationToken,
 }
 
@@ -66,30 +69,34 @@ impl Worker {
             queue,
             limits,
             tally: Tally::default(),
+            at_work: TaskTracker::new(),
             stop,
         }
     }
 
+    /// What it tells Prometheus.
+    pub fn metrics(self: &Arc<Self>) -> Metrics {
+        page::metrics(self)
+    }
+
     /// Works until the stop, then finishes what it has, within the limit. What is not finished comes
     /// again to another worker.
-    pub async fn run(self) -> Counts {
-        let worker = Arc::new(self);
-        let tracker = TaskTracker::new();
-        let reporting = tokio::spawn(report(Arc::clone(&worker)));
-        let places = Arc::new(Semaphore::new(worker.limits.in_flight as usize));
-        while let Some(free) = worker.free(&places).await {
-            worker.pull(free, &tracker).await;
+    pub async fn run(self: Arc<Self>) -> Counts {
+        let reporting = tokio::spawn(report(Arc::clone(&self)));
+        let places = Arc::new(Semaphore::new(self.limits.in_flight as usize));
+        while let Some(free) = self.free(&places).await {
+            self.pull(free).await;
         }
-        tracker.close();
-        tracing::info!(in_flight = tracker.len(), "draining");
-        let drained = tokio::time::timeout(worker.limits.drain_timeout, tracker.wait()).await;
+        self.at_work.close();
+        tracing::info!(in_flight = self.at_work.len(), "draining");
+        let drained = tokio::time::timeout(self.limits.drain_timeout, self.at_work.wait()).await;
         if drained.is_err() {
-            let left = tracker.len();
+            let left = self.at_work.len();
             tracing::warn!(left, "the drain took too long: these drafts come again");
         }
-        worker.queue.flush().await;
+        self.queue.flush().await;
         reporting.abort();
-        worker.tally.counts()
+        self.tally.counts()
     }
 
     /// Every free place, at least one; `None` after the stop. None is free while the daemon is away:
@@ -111,18 +118,22 @@ impl Worker {
 
     /// Pulls as many drafts as there are places, and starts on each. A pull ends after two seconds,
     /// also at the stop: what still comes then is given back.
-    async fn pull(self: &Arc<Self>, mut places: Vec<OwnedSemaphorePermit>, tracker: &TaskTracker) {
+    async fn pull(self: &Arc<Self>, mut places: Vec<OwnedSemaphorePermit>) {
         let mut batch = match self.queue.pull(places.len()).await {
             Ok(batch) => batch,
             Err(error) => return self.pause(&error).await,
         };
         while let Some(message) = batch.next().await {
+            if let Ok(message) = &message {
+                let before = message.info().is_ok_and(|info| info.delivered > 1);
+                self.tally.delivered(before);
+            }
             match message {
                 Ok(message) if self.stop.is_cancelled() => self.give_back(&message, None).await,
                 Ok(message) => {
                     let place = places.pop();
                     let worker = Arc::clone(self);
-                    tracker.spawn(async move {
+                    self.at_work.spawn(async move {
                         worker.hold_and_settle(&message).await;
                         drop(place);
                     });
@@ -194,7 +205,7 @@ impl Worker {
             .publish_verdict(at, id, &verdict, &self.stop)
             .await
         {
-            Ok(Published::New) => self.tally.published(),
+            Ok(Published::New) => self.tally.published(at.came.elapsed()),
             Ok(Published::Known) => self.tally.known(),
             Err(error) => {
                 return tracing::error!(id, %error, "a verdict cannot be published; its draft comes again");
@@ -211,7 +222,7 @@ impl Worker {
             return;
         }
         tracing::warn!(sequence = at.sequence, reason = %poison.reason, "a dead letter");
-        self.tally.buried();
+        self.tally.buried(poison.cause);
         self.acknowledge(message, AckKind::Term).await;
     }
 

@@ -94,25 +94,38 @@ impl Host {
         let mut program = vec!["env"];
         program.extend(variables.iter().map(String::as_str));
         let daemon = self.shell.serve_by(&program, &arguments);
-        let waited = ["status", "--addr", &daemon.control, "--wait", "--json"];
+        // A driver that needs no GPU compiles for minutes where the machine is busy.
+        let waited = [
+            "status",
+            "--addr",
+            &daemon.control,
+            "--wait",
+            "900",
+            "--json",
+        ];
         let status = self.shell.run(&waited);
         assert_eq!(status.code, 0, "{status:?}");
         work(&daemon, status.json().remove(0))
     }
 
-    /// The module for Vulkan that was built, on a driver that needs no GPU.
-    fn with_vulkan(self) -> Self {
+    /// The module of this kind that was built.
+    fn with_built(self, kind: &str) -> Self {
+        let module = format!("gpu/libggml-{kind}.so");
         let built = Path::new(env!("CARGO_BIN_EXE_judged"));
-        let built = built.with_file_name("lib/gpu/libggml-vulkan.so");
-        assert!(built.exists(), "run `scripts/gpu-module vulkan` first");
-        symlink(built, self.modules().join("gpu/libggml-vulkan.so")).unwrap();
+        let built = built.with_file_name("lib").join(&module);
+        assert!(built.exists(), "run `scripts/gpu-module {kind}` first");
+        symlink(built, self.modules().join(&module)).unwrap();
         self
     }
 
-    /// What the status says of the GPU, and the labels of the cases.
+    /// As `labels`, on a driver for Vulkan that needs no GPU.
     fn on_lavapipe(&self, flags: &[&str], env: &[(&str, &str)]) -> (Value, Vec<String>) {
-        let env = [env, &LAVAPIPE].concat();
-        self.serve(flags, &env, |daemon, status| {
+        self.labels(flags, &[env, &LAVAPIPE].concat())
+    }
+
+    /// What the status says of the GPU, and the labels of the cases.
+    fn labels(&self, flags: &[&str], env: &[(&str, &str)]) -> (Value, Vec<String>) {
+        self.serve(flags, env, |daemon, status| {
             let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("training/data/priority.jsonl");
             let asked: String = std::fs::read_to_string(cases)
                 .unwrap()
@@ -149,6 +162,20 @@ impl Host {
         })
     }
 
+    /// A library of one of the scripts, which takes a driver's place.
+    fn library(&self, name: &str, source: &str, flags: &[&str]) -> PathBuf {
+        let library = self.shell.home.path().join(name);
+        std::fs::create_dir_all(library.parent().unwrap()).unwrap();
+        let compiled = Command::new("cc")
+            .args(["-shared", "-fPIC", "-o"])
+            .arg(&library)
+            .arg(source)
+            .args(flags)
+            .status();
+        assert!(compiled.unwrap().success());
+        library
+    }
+
     fn gpu_reason(&self, flags: &[&str]) -> String {
         let status = self.status(flags);
         assert_eq!(status["engine_state"], "ready", "{status}");
@@ -173,7 +200,7 @@ const LAVAPIPE: [(&str, &str); 2] = [
 #[test]
 #[ignore = "needs the module for Vulkan: `make drill-gpu` builds it"]
 fn layers_on_vulkan_give_the_labels_of_the_cpu() {
-    let host = Host::new().with_vulkan();
+    let host = Host::new().with_built("vulkan");
     let (_, expected) = host.on_lavapipe(&["--gpu-layers", "0"], &[]);
     // It has two layers and an output matrix.
     for (layers, found) in [("1", 1), ("2", 2), ("3", 3), ("99", 3)] {
@@ -188,7 +215,7 @@ fn layers_on_vulkan_give_the_labels_of_the_cpu() {
 #[test]
 #[ignore = "needs the module for Vulkan: `make drill-gpu` builds it"]
 fn a_gpu_that_is_slower_than_the_cpu_is_left_alone() {
-    let host = Host::new().with_vulkan();
+    let host = Host::new().with_built("vulkan");
     let (engine, _) = host.on_lavapipe(&[], &[]);
     println!("gpu_layers auto: {}", engine["gpu_reason"]);
     let reason = engine["gpu_reason"].as_str().unwrap();
@@ -201,19 +228,55 @@ fn a_gpu_that_is_slower_than_the_cpu_is_left_alone() {
 #[test]
 #[ignore = "needs the module for Vulkan: `make drill-gpu` builds it"]
 fn a_driver_that_fails_at_whatever_stage_leaves_the_cpu_its_labels() {
-    let host = Host::new().with_vulkan();
-    let driver = host.shell.home.path().join("failing-vulkan.so");
-    let compiled = Command::new("cc")
-        .args(["-shared", "-fPIC", "-o"])
-        .arg(&driver)
-        .arg("scripts/failing-vulkan.c")
-        .status();
-    assert!(compiled.unwrap().success());
+    let host = Host::new().with_built("vulkan");
+    let driver = host.library("failing-vulkan.so", "scripts/failing-vulkan.c", &[]);
     let (_, expected) = host.on_lavapipe(&["--gpu-layers", "0"], &[]);
     for stage in ["init", "load", "decode"] {
         let env = [("LD_PRELOAD", driver.to_str().unwrap()), ("FAIL_AT", stage)];
         let (engine, labels) = host.on_lavapipe(&["--gpu-layers", "3"], &env);
         println!("a driver that fails at {stage}: {}", engine["gpu_reason"]);
+        let reason = engine["gpu_reason"].as_str().unwrap();
+        assert!(
+            reason.starts_with("the trial of the GPU failed"),
+            "{reason}"
+        );
+        assert_eq!(engine["gpu_layers"], 0, "{engine}");
+        assert_eq!(labels, expected, "{stage}");
+    }
+}
+
+/// CUDA's own runtime stops a driver that is not NVIDIA's early. What fails later is in the runtime's place.
+#[test]
+#[ignore = "needs the module for CUDA, `scripts/gpu-module cuda`: `make drill-gpu` finds it"]
+fn whatever_fails_below_cuda_leaves_the_cpu_its_labels() {
+    let host = Host::new().with_built("cuda");
+    let toolkit = std::env::var("CUDA_HOME").unwrap();
+    let headers = format!("-I{toolkit}/include");
+    let driver = host.library("driver/libcuda.so.1", "scripts/failing-cuda.c", &[]);
+    let driver = driver.parent().unwrap().to_str().unwrap();
+    let runtime = host.library("failing-cudart.so", "scripts/failing-cudart.c", &[&headers]);
+    let runtime = runtime.to_str().unwrap();
+    let cuda = format!("{toolkit}/lib:{toolkit}/lib64");
+    let with_driver = format!("{driver}:{cuda}");
+    let (_, expected) = host.labels(&["--gpu-layers", "0"], &[]);
+    for (stage, libraries, preloaded) in [
+        ("no runtime", "", ""),
+        ("no driver", &*cuda, ""),
+        ("version", &*with_driver, ""),
+        ("init", &*with_driver, ""),
+        ("device", &*with_driver, ""),
+        ("context", &*cuda, runtime),
+        ("load", &*cuda, runtime),
+        ("kernel", &*cuda, runtime),
+        ("decode", &*cuda, runtime),
+    ] {
+        let env = [
+            ("LD_LIBRARY_PATH", libraries),
+            ("LD_PRELOAD", preloaded),
+            ("FAIL_AT", stage),
+        ];
+        let (engine, labels) = host.labels(&["--gpu-layers", "3"], &env);
+        println!("{stage}: {}", engine["gpu_reason"]);
         let reason = engine["gpu_reason"].as_str().unwrap();
         assert!(
             reason.starts_with("the trial of the GPU failed"),

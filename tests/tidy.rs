@@ -216,23 +216,55 @@ fn the_readme_lists_every_setting_with_its_default() {
     }
 }
 
+/// The values of a key in a unit of systemd.
+fn values(unit: &str, key: &str) -> Vec<String> {
+    let start = format!("{key}=");
+    let lines = unit.lines().filter_map(|line| line.strip_prefix(&start));
+    lines.map(str::to_owned).collect()
+}
+
 #[test]
 fn the_service_unit_sets_what_exists_and_waits_for_a_drain() {
     let unit = read("systemd/judged.service");
-    let values = |key: &str| {
-        let start = format!("{key}=");
-        let lines = unit.lines().filter_map(|line| line.strip_prefix(&start));
-        lines.map(str::to_owned).collect::<Vec<_>>()
-    };
     let settings = Settings::defaults().resolve(None, None).unwrap();
-    for variable in values("Environment") {
+    for variable in values(&unit, "Environment") {
         let (name, _) = variable.split_once('=').unwrap();
         let name = name.strip_prefix("JUDGED_").unwrap().to_lowercase();
         assert!(settings.contains_key(&name), "there is no setting {name}");
     }
-    assert_eq!(values("ExecStart"), ["/usr/local/bin/judged serve"]);
-    let stop: f64 = values("TimeoutStopSec")[0].parse().unwrap();
+    assert_eq!(values(&unit, "ExecStart"), ["/usr/local/bin/judged serve"]);
+    let stop: f64 = values(&unit, "TimeoutStopSec")[0].parse().unwrap();
     assert!(stop > settings["drain_timeout"].value.as_f64().unwrap());
+}
+
+#[test]
+fn the_workers_unit_has_the_daemons_sandbox_and_waits_for_a_drain() {
+    let (daemon, worker) = (
+        read("systemd/judged.service"),
+        read("systemd/judged-worker.service"),
+    );
+    let sandbox = |unit: &str| {
+        let (_, rights) = unit.split_once("\nCapabilityBoundingSet=").unwrap();
+        let (rights, _) = rights.split_once("[Install]").unwrap();
+        let lines = rights.lines().filter(|line| !line.starts_with('#'));
+        let lines = lines.filter(|line| !line.starts_with("ProcSubset="));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(sandbox(&worker), sandbox(&daemon));
+    assert_eq!(values(&worker, "ProcSubset"), ["pid"]);
+    assert_eq!(
+        values(&worker, "ExecStart"),
+        ["/usr/local/bin/judged worker"]
+    );
+    let help = read("docs/cli.md");
+    let (_, drain) = help
+        .split_once("[env: JUDGED_WORKER_DRAIN_TIMEOUT=]")
+        .unwrap();
+    let drain = drain.lines().nth(1).unwrap().trim();
+    let drain = drain.trim_start_matches("[default: ").trim_end_matches(']');
+    let stop: f64 = values(&worker, "TimeoutStopSec")[0].parse().unwrap();
+    // A pull that is under way takes two seconds more.
+    assert!(stop > drain.parse::<f64>().unwrap() + 2.0, "{drain}");
 }
 
 #[test]

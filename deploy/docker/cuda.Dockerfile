@@ -7,7 +7,8 @@ FROM rust:1.95.0-bookworm AS rust
 FROM nvidia/cuda:12.8.1-devel-ubuntu24.04 AS build
 # GPUs to compile for, as CMake names them, such as "75-real;86-real;90-real".
 ARG CUDA_ARCHITECTURES=75-real
-ENV CMAKE_CUDA_ARCHITECTURES=$CUDA_ARCHITECTURES \
+# The daemon never asks for flash attention.
+ENV CMAKE_CUDA_ARCHITECTURES=$CUDA_ARCHITECTURES GGML_CUDA_FA=OFF \
     RUSTUP_HOME=/usr/local/rustup CARGO_HOME=/usr/local/cargo PATH=/usr/local/cargo/bin:$PATH \
     RUSTUP_TOOLCHAIN=1.95.0
 RUN apt-get update \

@@ -1,10 +1,13 @@
 mod nats;
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +16,7 @@ use super::daemon::Daemon;
 use super::print;
 use crate::client::Client;
 use crate::exit_code::ExitCode;
+use crate::metrics::endpoint;
 use crate::verdict::RationaleMode;
 use crate::worker::nats::NatsError;
 use crate::worker::queue::{Creation, Names, Queue};
@@ -173,16 +177,25 @@ pub struct WorkerArgs {
     #[command(flatten)]
     daemon: Daemon,
 
+    /// Where metrics are served for Prometheus, at /metrics, such as 127.0.0.1:9465; nowhere if not given.
+    #[arg(long, value_name = "IP:PORT", env = "JUDGED_WORKER_METRICS_LISTEN")]
+    metrics_listen: Option<SocketAddr>,
+
+    /// Let --metrics-listen be beyond the loopback, where anyone who reaches it reads them.
+    #[arg(long, env = "JUDGED_WORKER_ALLOW_INSECURE_LISTEN")]
+    allow_insecure_listen: bool,
+
     /// At the end, print what was done as JSON.
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: &WorkerArgs) -> anyhow::Result<ExitCode> {
-    let (limits, creation) = match args
-        .limits()
-        .and_then(|limits| Ok((limits, args.creation()?)))
-    {
+    let read = || -> anyhow::Result<_> {
+        args.check_metrics_listen()?;
+        Ok((args.limits()?, args.creation()?))
+    };
+    let (limits, creation) = match read() {
         Ok(read) => read,
         Err(error) => {
             print::error_chain(error.as_ref());
@@ -200,6 +213,10 @@ async fn work(
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let client = Client::connect_lazy(&args.daemon.addr, &args.daemon.access.read()?)?;
+    let listener = match args.metrics_listen {
+        Some(addr) => Some(bind(addr).await?),
+        None => None,
+    };
     let nats = match args.nats.connect().await? {
         Ok(nats) => nats,
         Err(error) => {
@@ -219,7 +236,14 @@ async fn work(
     };
     tracing::info!(stream = args.stream, addr = args.daemon.addr, "working");
     let stop = CancellationToken::new();
-    let worker = Worker::new(queue, client, limits, stop.clone());
+    let worker = Arc::new(Worker::new(queue, client, limits, stop.clone()));
+    if let Some(listener) = listener {
+        let metrics_addr = listener.local_addr()?;
+        // To the end of the drain, which is that of the process.
+        let never = CancellationToken::new();
+        tokio::spawn(endpoint::serve(listener, worker.metrics(), never));
+        tracing::info!(%metrics_addr, "metrics are served");
+    }
     let mut working = tokio::spawn(worker.run());
     let counts = tokio::select! {
         counts = &mut working => counts?,
@@ -231,6 +255,11 @@ async fn work(
         false => print::out!("{counts}"),
     }
     Ok(ExitCode::Ok)
+}
+
+async fn bind(addr: SocketAddr) -> anyhow::Result<TcpListener> {
+    let bound = TcpListener::bind(addr).await;
+    bound.with_context(|| format!("cannot listen on `{addr}`"))
 }
 
 /// Drains; a second signal ends it at once.
@@ -248,10 +277,12 @@ async fn ended(
 
 fn to_json(counts: &Counts) -> serde_json::Value {
     json!({
+        "delivered": counts.delivered,
+        "redelivered": counts.redelivered,
         "judged": counts.judged,
         "published": counts.published,
         "known_already": counts.known,
-        "dead_letters": counts.buried,
+        "dead_letters": counts.dead_letters(),
         "failed": counts.failed,
         "given_back": counts.given_back,
     })
@@ -266,6 +297,17 @@ impl WorkerArgs {
             verdicts: self.verdicts.clone(),
             dead: self.dead.clone(),
         }
+    }
+
+    fn check_metrics_listen(&self) -> anyhow::Result<()> {
+        let public = self.metrics_listen.filter(|addr| !addr.ip().is_loopback());
+        if let Some(addr) = public.filter(|_| !self.allow_insecure_listen) {
+            anyhow::bail!(
+                "`--metrics-listen`: `{addr}` is not on the loopback, and anyone who reaches it could \
+                 read: give `--allow-insecure-listen` if that is meant"
+            );
+        }
+        Ok(())
     }
 
     fn limits(&self) -> anyhow::Result<Limits> {

@@ -52,6 +52,11 @@ impl Asker {
         drop(self.watch.acquire().await);
     }
 
+    /// Whether a draft watches for the daemon's return.
+    pub(super) fn waits(&self) -> bool {
+        self.watch.available_permits() == 0
+    }
+
     pub(super) async fn ask(&self, question: Question) -> Asked {
         let question = Question {
             rationale: self.rationale,

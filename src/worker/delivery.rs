@@ -1,6 +1,6 @@
 //! One delivery of a message: what JetStream says of it, and the draft in it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::Message;
@@ -17,6 +17,8 @@ pub(super) struct Delivery {
     pub count: i64,
     /// When the stream took the message, in nanoseconds since 1970.
     pub taken: i128,
+    /// When it came here.
+    pub came: Instant,
 }
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -30,6 +32,7 @@ impl Delivery {
             sequence: info.stream_sequence,
             count: info.delivered,
             taken: info.published.unix_timestamp_nanos(),
+            came: Instant::now(),
         })
     }
 
@@ -84,6 +87,7 @@ mod tests {
             sequence: 7,
             count,
             taken: 1_700_000_000_000_000_000,
+            came: Instant::now(),
         }
     }
 

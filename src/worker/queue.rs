@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use async_nats::connection::State;
 use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::consumer::pull::{Batch, BatchError, Config as ConsumerConfig};
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer};
@@ -128,6 +129,10 @@ impl Queue {
             verdicts: names.verdicts.clone(),
             dead: names.dead.clone(),
         })
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.context.client().connection_state() == State::Connected
     }
 
     /// How long the server waits for a word on a draft.

@@ -8,7 +8,7 @@
 )]
 
 use std::fs::File;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -51,9 +51,13 @@ impl NatsServer {
 
     /// Kills it, and starts it again on what it has kept.
     pub fn restart(&mut self) {
+        self.kill();
+        self.child = run(&self.dir, self.port);
+    }
+
+    pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        self.child = run(&self.dir, self.port);
     }
 
     pub fn url(&self) -> String {
@@ -89,8 +93,7 @@ fn run(dir: &TempDir, port: u16) -> Child {
 
 impl Drop for NatsServer {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 
@@ -214,6 +217,19 @@ impl WorkerProcess {
 
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Where it serves its metrics, once it does.
+    pub async fn metrics_addr(&self) -> SocketAddr {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let log = self.log();
+            if let Some((_, told)) = log.split_once("metrics_addr=") {
+                return told.split_whitespace().next().unwrap().parse().unwrap();
+            }
+            assert!(Instant::now() < end, "no metrics are served: {log}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Without a word of warning.

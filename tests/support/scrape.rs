@@ -1,4 +1,4 @@
-//! A daemon whose metrics are served, and what a scrape of them says.
+//! A process whose metrics are served, and what a scrape of them says.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![expect(
@@ -29,9 +29,11 @@ pub struct Page {
 
 impl Page {
     pub async fn of(daemon: &Daemon) -> Page {
-        let (kind, text) = get(daemon.metrics_addr.unwrap(), "/metrics", "")
-            .await
-            .unwrap();
+        Page::at(daemon.metrics_addr.unwrap()).await
+    }
+
+    pub async fn at(addr: SocketAddr) -> Page {
+        let (kind, text) = get(addr, "/metrics", "").await.unwrap();
         assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8");
         Page::parse(text)
     }
