@@ -44,6 +44,9 @@ impl Trial {
         let mut child = Command::new(&self.program)
             .args(arguments(wish, files, context))
             .env("GGML_NO_BACKTRACE", "1")
+            // What is wrong, and nothing else, as `last_words` reads it.
+            .env("JUDGED_LOG", "error")
+            .env("JUDGED_LOG_FORMAT", "text")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -131,8 +134,42 @@ fn ending(status: ExitStatus) -> String {
     }
 }
 
-/// What the process said last.
-fn last_words(text: &str) -> &str {
+/// What the process said last, and in brackets the first of what llama.cpp complained of: where a
+/// driver fails, that is the cause, and the rest its consequences.
+fn last_words(text: &str) -> String {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines.next_back().unwrap_or("it said nothing")
+    let last = lines.next_back().unwrap_or("it said nothing");
+    let complaints = lines.filter_map(|line| {
+        let (_, told) = line.split_once(" llama-cpp-2: ")?;
+        let told = told.split(" module=").next().unwrap_or_default();
+        Some(told.trim())
+    });
+    let complaints: Vec<&str> = complaints.take(COMPLAINTS).collect();
+    match complaints.is_empty() {
+        true => last.to_owned(),
+        false => format!("{last} ({})", complaints.join("; ")),
+    }
+}
+
+/// The first may tell only which operation failed.
+const COMPLAINTS: usize = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_words_come_with_what_was_wrong_first() {
+        let text = "\
+2026-01-01T00:00:00Z ERROR llama-cpp-2: RMS_NORM failed module=\"ggml::compute\"
+2026-01-01T00:00:00Z ERROR load: llama-cpp-2: CUDA error: an illegal memory access
+2026-01-01T00:00:00Z ERROR llama-cpp-2:   current device: 0
+cuda.cu:1: CUDA error
+
+";
+        let told = "cuda.cu:1: CUDA error (RMS_NORM failed; CUDA error: an illegal memory access)";
+        assert_eq!(last_words(text), told);
+        assert_eq!(last_words("error: no device\n"), "error: no device");
+        assert_eq!(last_words("\n"), "it said nothing");
+    }
 }
