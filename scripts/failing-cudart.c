@@ -182,7 +182,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
 static cudaError_t started(void) {
     if (fails_at("kernel")) return told(cudaErrorNoKernelImageForDevice);
     if (fails_at("decode")) broken = cudaErrorIllegalAddress;
-    return cudaSuccess;
+    return done();
 }
 
 cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes * attributes, const void * kernel) {
