@@ -7,8 +7,8 @@ fn main() {
     end(code as i32)
 }
 
-/// Ends without exit handlers: ggml's unload the modules whose code the engine's thread may still
-/// be running, and that is a crash.
+/// Ends without exit handlers: ggml's free a list that each of its operations reads, and the
+/// engine's thread may still be in the middle of a step.
 #[expect(
     unsafe_code,
     reason = "the standard library ends with exit handlers only"

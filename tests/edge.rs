@@ -97,18 +97,61 @@ async fn a_flood_of_pings_by_one_who_reads_nothing_waits_in_his_own_connection()
     others_are_served(&daemon).await;
 }
 
+/// So many header fields of 39 bytes each, as HTTP/2 counts them.
+fn fields(count: usize) -> impl Iterator<Item = (String, &'static str)> {
+    (0..count).map(|index| (format!("x-{index:04}"), "1"))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn header_fields_beyond_the_limit_are_refused() {
+async fn header_fields_beyond_the_limit_are_refused_and_the_connection_goes_on() {
     let daemon = Setup::new().start().await;
-    let mut many = Request::new(request("say:PASS"));
-    for index in 0..2_000 {
-        let name = format!("x-{index}");
-        let name: tonic::metadata::MetadataKey<_> = name.parse().unwrap();
-        many.metadata_mut().insert(name, "1".parse().unwrap());
+    let stream = TcpStream::connect(&daemon.judge_addr).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut client = client.ready().await.unwrap();
+    // 15 KiB, then 23, then 15 again.
+    for (count, status) in [(400, 200), (600, 431), (400, 200)] {
+        let mut head = http::Request::post(format!("http://localhost{JUDGE}"))
+            .header("content-type", "application/grpc");
+        for (name, value) in fields(count) {
+            head = head.header(name, value);
+        }
+        let (answer, mut sending) = client.send_request(head.body(()).unwrap(), false).unwrap();
+        let message = message(&request("say:PASS").encode_to_vec());
+        // The daemon may have refused the header fields already.
+        let _ = sending.send_data(message.into(), true);
+        let answer = tokio::time::timeout(SOON, answer).await.unwrap().unwrap();
+        assert_eq!(answer.status(), status, "{count} fields");
     }
-    daemon.client().judge(many).await.unwrap_err();
+    assert_eq!(daemon.judge.tally().by_model, 2, "it was judged");
+}
+
+/// With four times the limit in one frame a client is told to go away, with all calls of its
+/// connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn header_fields_far_beyond_the_limit_end_the_connection_and_no_other() {
+    let daemon = Setup::new().start().await;
+    // 76 KiB.
+    let url = format!("http://{}", daemon.judge_addr);
+    let own = Endpoint::from_shared(url).unwrap().connect().await.unwrap();
+    let mut many = Request::new(request("say:PASS"));
+    for (name, value) in fields(2_000) {
+        let name: tonic::metadata::MetadataKey<_> = name.parse().unwrap();
+        many.metadata_mut().insert(name, value.parse().unwrap());
+    }
+    JudgeServiceClient::new(own).judge(many).await.unwrap_err();
     others_are_served(&daemon).await;
     assert_eq!(daemon.judge.tally().by_model, 1, "it was judged");
+
+    // 70 KiB of a field that takes a byte on the wire: `accept-encoding: gzip, deflate`.
+    let mut block = call(JUDGE);
+    block.extend([0x80 | 16; 1_200]);
+    let mut raw = Http2::connect(&daemon.judge_addr, &[]).await;
+    let head = frame(HEADERS, END_HEADERS | END_STREAM, 1, &block);
+    raw.send(&head).await.unwrap();
+    let frames = raw.rest(SOON).await;
+    assert_eq!(goodbye(&frames), Some(ENHANCE_YOUR_CALM));
+    others_are_served(&daemon).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -25,6 +25,7 @@ pub const MAX_PROMPT_TOKENS: usize = 1536;
 /// A bundle and a store, not yet served.
 pub struct TinyBundle {
     dir: TempDir,
+    model: TinyModel,
     adapter: Option<(GgufWriter, Option<String>)>,
     change: fn(&mut Config),
 }
@@ -40,6 +41,7 @@ impl TinyBundle {
     pub fn new() -> Self {
         Self {
             dir: tempfile::tempdir().expect("a temporary folder"),
+            model: TinyModel::default(),
             adapter: None,
             change: |_| {},
         }
@@ -47,6 +49,11 @@ impl TinyBundle {
 
     pub fn with(mut self, change: fn(&mut Config)) -> Self {
         self.change = change;
+        self
+    }
+
+    pub fn of(mut self, model: TinyModel) -> Self {
+        self.model = model;
         self
     }
 
@@ -65,7 +72,7 @@ impl TinyBundle {
     fn base(&self) -> PathBuf {
         let path = self.dir.path().join("elsewhere.gguf");
         if !path.exists() {
-            TinyModel::default().write_base(&path);
+            self.model.write_base(&path);
         }
         path
     }
