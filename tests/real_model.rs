@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that goes wrong should stop")]
 
 mod support {
+    pub mod command;
     pub mod gguf_writer;
     pub mod peft_folder;
+    pub mod processes;
     pub mod real_daemon;
     pub mod tiny;
     pub mod tiny_backend;
@@ -12,27 +14,31 @@ mod support {
     pub mod well_formed;
 }
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use judged::app::llama_source;
 use judged::backend::llama::{ContextConfig, Files, LlamaSource};
 use judged::backend::offload::Wish;
 use judged::backend::{Backend, SequenceId, Token, Tokenizer};
-use judged::client::{Client, Question};
+use judged::client::{Client, Question, Remedy};
 use judged::config::{Config, Settings};
 use judged::context::Context;
 use judged::convert::{Conversion, Precision};
+use judged::decision_log::{Contents, Filter};
 use judged::grammar::Grammar;
 use judged::judge::{Authority, Judge, Policy, Request};
 use judged::kill_switch::Thresholds;
 use judged::models::Bundle;
 use judged::prompt::Prompt;
 use judged::rules::Rule;
-use judged::verdict::{Case, DecidedBy, Decision, Label, Mode, RationaleMode, Scores};
+use judged::verdict::{Case, DecidedBy, Decision, Disposition, Label, Mode, RationaleMode, Scores};
+use support::command::{Served, Shell, signal};
 use support::peft_folder::{MODULES, PeftFolder};
+use support::processes::child_after;
 use support::real_daemon::{RealDaemon, bundle, examples, model_dir, with_base, with_daemon};
 use support::tiny_backend::{largest_difference, open, row, share};
 use support::well_formed::assert_sentence;
@@ -441,4 +447,132 @@ fn an_adapter_of_the_published_shape_is_converted_and_served() {
         let effect = largest_difference(&plain, &adapted);
         assert!(effect > 0.1, "{effect}");
     });
+}
+
+/// The processes of an operator: the supervisor, and the daemon that it starts again.
+#[test]
+fn a_supervised_daemon_that_dies_while_it_judges_comes_back_with_all_that_it_told() {
+    with_base(|_| {
+        let shell = Shell::new();
+        let (models, state) = (model_dir(), shell.home.path().join("state"));
+        let served = shell.serve(&[
+            "--supervise",
+            "--model-dir",
+            models.to_str().unwrap(),
+            "--state-dir",
+            state.to_str().unwrap(),
+        ]);
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(kill_while_it_judges(&served));
+        served.signal("TERM");
+        let ended = served.end(PATIENCE);
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+    });
+}
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+async fn kill_while_it_judges(served: &Served) {
+    let mut told = BTreeMap::new();
+    let started = Instant::now();
+    until_the_model_decides(served).await;
+    println!("the model decides after {:?}", started.elapsed());
+    let question = long_question("before", "p1");
+    let before = ask_until_answered(served, &question).await;
+    assert_eq!(before.decided_by, DecidedBy::Model);
+    told.insert("before".to_owned(), (question, before.clone()));
+
+    let mut daemon = child_after(served.pid(), None);
+    for name in ["KILL", "ABRT"] {
+        // Of another prospect, so that the model has to read it.
+        let id = format!("during {name}");
+        let question = long_question(&id, &id);
+        let mut client = Client::connect(&served.judge).await.unwrap();
+        let asked = question.clone();
+        let asking = tokio::spawn(async move { client.judge(asked).await });
+        let mut control = Client::connect(&served.control).await.unwrap();
+        while control.status().await.unwrap().running == 0 {
+            assert!(!asking.is_finished(), "it is judged before it is killed");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        signal(daemon, name);
+        let died = Instant::now();
+        let error = asking.await.unwrap().unwrap_err();
+        println!("{name}: the caller is told {:?}: {error}", error.code());
+        assert_ne!(error.remedy(), Remedy::Mend);
+
+        // The same id, on a socket that was open all the time, while the model loads.
+        let by_rules = ask_until_answered(served, &question).await;
+        println!("  the rules answer after {:?}", died.elapsed());
+        assert_eq!(by_rules.decided_by, DecidedBy::Rules);
+        assert_eq!(by_rules.disposition, Disposition::HoldForReview);
+        let reason = by_rules.degraded_reason.as_deref().unwrap();
+        assert!(reason.contains("loading"), "{reason}");
+        told.insert(id, (question, by_rules));
+
+        daemon = child_after(served.pid(), Some(daemon));
+        until_the_model_decides(served).await;
+        println!("  the model decides after {:?}", died.elapsed());
+        let id = format!("after {name}");
+        let question = long_question(&id, "p1");
+        let by_model = ask_until_answered(served, &question).await;
+        assert_eq!(by_model.decided_by, DecidedBy::Model);
+        assert_eq!(by_model.label, before.label);
+        told.insert(id, (question, by_model));
+    }
+
+    let mut control = Client::connect(&served.control).await.unwrap();
+    let restarts = control.status().await.unwrap().restarts.unwrap();
+    assert_eq!(
+        (restarts.count, restarts.reason.as_str()),
+        (2, "SIGABRT ended it")
+    );
+    let filter = Filter::default();
+    let page = control.decisions(&filter, 100, "", Contents::Without);
+    let kept = page.await.unwrap().entries.into_iter().map(|entry| {
+        let record = entry.record;
+        (record.request_id.unwrap(), record.decision)
+    });
+    let kept: Vec<_> = kept.collect();
+    assert_eq!(kept.len(), told.len(), "each id has one decision");
+    for (id, decision) in kept {
+        let (question, answer) = &told[&id];
+        assert_eq!(decision.decision_id, answer.decision_id, "{id}");
+        let again = ask_until_answered(served, question).await;
+        assert_eq!(again.decision_id, decision.decision_id, "{id}");
+    }
+}
+
+/// The model reads it for a second or two.
+fn long_question(id: &str, prospect: &str) -> Question {
+    Question {
+        request_id: id.to_owned(),
+        context_json: format!(r#"{{"prospect_id": "{prospect}", "company": "DevCo"}}"#),
+        draft: "Hi Lena, may I tell you what others in your field do? ".repeat(12),
+        rationale: RationaleMode::None,
+        ..Question::default()
+    }
+}
+
+/// As a caller should: again with the same id, until there is an answer. No connection is
+/// refused.
+async fn ask_until_answered(served: &Served, question: &Question) -> Decision {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let mut client = Client::connect(&served.judge).await.unwrap();
+        match client.judge(question.clone()).await {
+            Ok(decision) => return decision,
+            Err(error) => assert!(Instant::now() < end, "no answer comes: {error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn until_the_model_decides(served: &Served) {
+    let end = Instant::now() + PATIENCE;
+    let mut client = Client::connect(&served.control).await.unwrap();
+    while client.status().await.unwrap().degraded_reason.is_some() {
+        assert!(Instant::now() < end, "the model does not decide");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
