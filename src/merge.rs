@@ -1,7 +1,7 @@
 //! Writes an adapter into a copy of its base's weights, so that no step of the model pays for it.
 //!
 //! A quantized weight stands on a grid whose step is several times what an adapter adds: rounded to
-//! the nearest, two thirds of the adapter would be lost. So it is rounded up or down by chance, up
+//! the nearest, most of the adapter would be lost. So it is rounded up or down by chance, up
 //! as often as it is near the upper step, and what is added is right in the sum. The chance depends
 //! on the weight's place alone: the same files give the same bytes. Steps, kinds and the header stay.
 
