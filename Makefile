@@ -37,7 +37,7 @@ bench-against: build ## Measure the daemon beside llama-server on the same promp
 	@scripts/bench-against
 
 drill-kill: ## Kill the daemon and the log's writer under load, again and again (CYCLES=2000)
-	JUDGED_KILL_CYCLES=$(or $(CYCLES),2000) cargo test --release --test daemon_crash --test decision_log_crash -- --nocapture
+	JUDGED_KILL_CYCLES=$(or $(CYCLES),2000) cargo test --release --test logic --test daemon crash:: -- --nocapture
 
 drill-disk: build ## Take the disk away from under the daemon in every way (as root)
 	@scripts/drill-disk
@@ -63,16 +63,16 @@ drill-gpu: build ## Run layers on Vulkan without a GPU, and let drivers fail in 
 	@scripts/drill-gpu
 
 drill-queue: ## Kill and restart workers of a queue, with poison in it (MESSAGES=5000)
-	JUDGED_QUEUE_MESSAGES=$(or $(MESSAGES),5000) cargo test --release --test worker lose_nothing -- --nocapture
+	JUDGED_QUEUE_MESSAGES=$(or $(MESSAGES),5000) cargo test --release --test daemon worker::workers_that_are_killed -- --nocapture
 
 drill-haproxy: ## Kill, drain and replace daemons behind HAProxy under load (SECONDS=60)
-	JUDGED_HAPROXY_SECONDS=$(or $(SECONDS),60) cargo test --release --test haproxy -- --nocapture
+	JUDGED_HAPROXY_SECONDS=$(or $(SECONDS),60) cargo test --release --test daemon haproxy:: -- --nocapture
 
 capacity: ## Reckon how many hosts so many drafts a day need, and write it into docs/scaling.md
 	@scripts/capacity
 
 drill-malformed: ## Send the daemon what nobody should, and look at each answer (MESSAGES=1000000)
-	JUDGED_MALFORMED_MESSAGES=$(or $(MESSAGES),1000000) cargo test --release --test malformed -- --nocapture
+	JUDGED_MALFORMED_MESSAGES=$(or $(MESSAGES),1000000) cargo test --release --test daemon malformed:: -- --nocapture
 
 drill-overload: ## Load a daemon at twice its capacity, with callers who leave (MINUTES=30)
 	JUDGED_OVERLOAD_MINUTES=$(or $(MINUTES),30) cargo test --release --test overload -- --nocapture

@@ -1,6 +1,6 @@
 //! What a process tells Prometheus: counters that others keep, and what holds at
 //! the moment of a scrape. docs/observability.md has the daemon's table, and
-//! `tests/metrics.rs` holds it against this.
+//! `tests/daemon/metrics.rs` holds it against this.
 
 mod daemon;
 pub mod endpoint;

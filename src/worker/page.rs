@@ -1,4 +1,4 @@
-//! What a worker tells Prometheus. docs/scaling.md has the table, and `tests/worker.rs` holds it
+//! What a worker tells Prometheus. docs/scaling.md has the table, and `tests/daemon/worker.rs` holds it
 //! against this.
 
 use std::fmt;

@@ -1,6 +1,6 @@
 //! Authorities and certificates of their own, as PEM files.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, reason = "each test crate uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test that goes wrong should stop")]
 
 use std::fs;

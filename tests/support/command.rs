@@ -1,6 +1,6 @@
 //! The real binary, as a shell would start it, in an environment of its own.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, reason = "each test crate uses its own part")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,7 +1,7 @@
 //! The real daemon in this process, over the scripted engine: on free ports,
 //! with a state folder of its own and every step of the engine in the test's hand.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, reason = "each test crate uses its own part")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

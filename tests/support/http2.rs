@@ -1,6 +1,6 @@
 //! HTTP/2 by hand: what no well-behaved client sends.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, reason = "each test crate uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test that goes wrong should stop")]
 
 use std::io;

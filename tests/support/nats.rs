@@ -1,6 +1,6 @@
 //! A real NATS server in a process of its own, its streams as a test sees them, and workers on them.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, reason = "each test crate uses its own part")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_stream::StreamExt;
 
-use crate::command::{Ran, Shell, free_port};
+use super::command::{Ran, Shell, free_port};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 

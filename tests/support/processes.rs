@@ -1,6 +1,6 @@
 //! Processes as the kernel lists them.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, reason = "each test crate uses its own part")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,6 +1,6 @@
 //! A process whose metrics are served, and what a scrape of them says.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, reason = "each test crate uses its own part")]
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use crate::daemon::{Daemon, Setup};
+use super::daemon::{Daemon, Setup};
 
 /// As the daemon is set up that these tests scrape.
 pub fn measured(setup: Setup) -> Setup {

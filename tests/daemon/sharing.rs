@@ -1,0 +1,281 @@
+//! Promise: nothing is computed twice that was computed before for the same
+//! beginning of a prompt, the very same question is answered once for all who ask
+//! it, and callers take turns.
+
+use std::time::{Duration, Instant};
+
+use crate::support::daemon::{Daemon, Gate, Setup, request, until};
+use judged::rpc::proto::judge_service_client::JudgeServiceClient;
+use judged::rpc::proto::{JudgeRequest, JudgeResponse, RationaleMode, Usage};
+use tonic::transport::Channel;
+use tonic::{Code, Request};
+use tonic_types::StatusExt;
+
+/// A draft for a prospect of this name.
+fn draft_for(prospect: &str, draft: &str) -> JudgeRequest {
+    JudgeRequest {
+        context_json: format!(r#"{{"company": "{prospect}", "headcount": 200}}"#),
+        rationale_mode: RationaleMode::None.into(),
+        ..request(draft)
+    }
+}
+
+async fn usage(daemon: &Daemon, request: JudgeRequest) -> Usage {
+    daemon.ask(request).await.unwrap().usage.unwrap()
+}
+
+/// Tokens that were read for a request.
+fn read(usage: Usage) -> u32 {
+    usage.prompt_tokens - usage.cached_tokens
+}
+
+/// Another connection than the daemon's own.
+async fn other_caller(daemon: &Daemon) -> JudgeServiceClient<Channel> {
+    let url = format!("http://{}", daemon.judge_addr);
+    JudgeServiceClient::connect(url).await.unwrap()
+}
+
+const TAIL: &str = "<|im_end|>\n<|im_start|>assistant\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_corrected_draft_for_the_same_prospect_only_the_draft_is_read() {
+    let daemon = Setup::new().start().await;
+    // The scripted tokenizer has a token for each byte, and one for a control token.
+    let tail = TAIL.len() - "<|im_end|><|im_start|>".len() + 2;
+    let prospects: Vec<String> = (0..64).map(|number| format!("Firm {number:02}")).collect();
+    for prospect in &prospects {
+        usage(
+            &daemon,
+            draft_for(prospect, "Hello, as your competitor does."),
+        )
+        .await;
+    }
+    for prospect in &prospects {
+        let corrected = "Dear Ida, we have engineers for you.";
+        let usage = usage(&daemon, draft_for(prospect, corrected)).await;
+        // What is kept is cut at a multiple of sixteen tokens.
+        let bound = corrected.len() + tail + 15;
+        assert!(read(usage) as usize <= bound, "{prospect}: {usage:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_draft_again_is_read_from_its_last_few_tokens_only() {
+    let daemon = Setup::new().start().await;
+    let first = usage(&daemon, draft_for("Acme", "say:BLOCK")).await;
+    let again = usage(&daemon, draft_for("Acme", "say:BLOCK")).await;
+    assert!(read(first) > 50, "{first:?}");
+    assert!((4..20).contains(&read(again)), "{again:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_kept_of_prompts_stays_within_its_budget() {
+    let daemon = Setup::new()
+        .with(|config| config.engine.prefix_cells = 1000)
+        .start()
+        .await;
+    for number in 0..50 {
+        usage(&daemon, draft_for(&format!("{number} Firm"), "say:PASS")).await;
+        assert!(daemon.meter().prefix_cells <= 1000);
+    }
+    assert!(daemon.meter().prefix_cells > 500);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_does_not_depend_on_what_was_kept() {
+    let daemon = Setup::new().start().await;
+    for label in ["PASS", "BLOCK", "PASS", "SUPPRESS", "BLOCK"] {
+        let response = daemon
+            .ask(draft_for("Acme", &format!("say:{label}")))
+            .await
+            .unwrap();
+        assert_eq!(response.label().as_str_name(), format!("LABEL_{label}"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_question_from_several_callers_at_once_is_answered_once() {
+    let gate = Gate::default();
+    let daemon = Setup::new().gated(&gate).start().await;
+    let before = daemon.meter();
+    let same = request("say:BLOCK\nbecause:It leaks.");
+    gate.close();
+    let first = daemon.asking(same.clone());
+    gate.until_reached().await;
+    let mut other = other_caller(&daemon).await;
+    let question = same.clone();
+    let others = tokio::spawn(async move { other.judge(question).await });
+    let more = daemon.asking(same.clone());
+    until("the engine knows of all", || {
+        daemon.judge.open_requests() == 3
+    })
+    .await;
+    gate.open();
+    let answers: Vec<JudgeResponse> = [
+        first.await.unwrap().unwrap(),
+        others.await.unwrap().unwrap().into_inner(),
+        more.await.unwrap().unwrap(),
+    ]
+    .into();
+    for answer in &answers {
+        assert_eq!(answer.rationale, "It leaks.");
+        assert_eq!(answer.scores, answers[0].scores);
+    }
+    // Each is a decision of its own, with its own record.
+    assert_ne!(answers[0].decision_id, answers[1].decision_id);
+    let usage = answers[0].usage.unwrap();
+    let after = daemon.meter();
+    assert_eq!(
+        after.prefill_tokens - before.prefill_tokens,
+        u64::from(read(usage))
+    );
+    assert_eq!(after.joined, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_joined_gets_the_answer_although_the_first_asker_leaves() {
+    let gate = Gate::default();
+    let daemon = Setup::new().gated(&gate).start().await;
+    let same = request("say:BLOCK");
+    gate.close();
+    let first = daemon.asking(same.clone());
+    gate.until_reached().await;
+    let second = daemon.asking(same);
+    until("the engine knows of both", || {
+        daemon.judge.open_requests() == 2
+    })
+    .await;
+    first.abort();
+    until("the first has left", || daemon.judge.open_requests() == 1).await;
+    gate.open();
+    let answer = second.await.unwrap().unwrap();
+    assert_eq!(answer.label().as_str_name(), "LABEL_BLOCK");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_with_one_draft_does_not_wait_behind_the_batch_of_another() {
+    let gate = Gate::default();
+    let mut setup = Setup::new()
+        .gated(&gate)
+        .with(|config| config.engine.slots = 1);
+    // The batch must not be done while the single answer is recorded and sent.
+    setup.source.scripted.per_token = Duration::from_millis(1);
+    let daemon = setup.start().await;
+    gate.close();
+    let mut batch = vec![daemon.asking(request("say:PASS"))];
+    gate.until_reached().await;
+    batch.extend((0..20).map(|_| daemon.asking(request("say:PASS"))));
+    daemon.until_waiting(20).await;
+    let mut other = other_caller(&daemon).await;
+    let single = tokio::spawn(async move { other.judge(request("say:BLOCK")).await });
+    daemon.until_waiting(21).await;
+    gate.open();
+    single.await.unwrap().unwrap();
+    let left = batch.iter().filter(|asked| !asked.is_finished()).count();
+    assert!(left >= 15, "{left} of the batch are left");
+    for asked in batch {
+        asked.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deadline_that_the_measured_pace_cannot_meet_is_refused_at_once() {
+    let mut setup = Setup::new();
+    setup.source.scripted.per_token = Duration::from_micros(200);
+    let daemon = setup.start().await;
+    // More than a thousand tokens tell the pace.
+    daemon.ask(request(&"a".repeat(2_000))).await.unwrap();
+    let before = daemon.meter();
+    let mut late = Request::new(request(&"b".repeat(8_000 - 2_000)));
+    late.set_timeout(Duration::from_millis(300));
+    let status = daemon.client().judge(late).await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    let info = status.get_details_error_info().unwrap();
+    assert_eq!(info.reason, "DEADLINE_OUT_OF_REACH");
+    assert!(status.get_details_retry_info().is_some());
+    assert_eq!(daemon.meter().prefill_tokens, before.prefill_tokens);
+    // In time it is judged.
+    let mut in_time = Request::new(request(&"b".repeat(1_000)));
+    in_time.set_timeout(Duration::from_secs(30));
+    daemon.client().judge(in_time).await.unwrap();
+}
+
+/// What was read already is not counted once more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deadline_that_comes_out_of_reach_is_told_with_the_time_of_what_is_left() {
+    let gate = Gate::default();
+    let mut setup = Setup::new().gated(&gate);
+    setup.source.scripted.per_token = Duration::from_micros(400);
+    let daemon = setup.start().await;
+    daemon.ask(request(&"a".repeat(2_000))).await.unwrap();
+    let pace = daemon.judge.engine().meter().pace();
+    let timeout = Duration::from_secs(8);
+    let began = Instant::now();
+    // Half of its chunks.
+    gate.close_after(12);
+    let whole = 6_000;
+    let long = request(&"b".repeat(whole));
+    let asked = daemon.ask_within(long, timeout);
+    let held = async {
+        gate.until_reached().await;
+        // Half of the prompt still fits in, but for a little.
+        let left = pace * u32::try_from(whole / 3).unwrap();
+        tokio::time::sleep_until((began + timeout - left).into()).await;
+        gate.open();
+    };
+    let (status, ()) = tokio::join!(asked, held);
+    let status = status.unwrap_err();
+    let info = status.get_details_error_info().unwrap();
+    assert_eq!(info.reason, "DEADLINE_OUT_OF_REACH", "{status:?}");
+    let told = status.message().split(" about ").nth(1).unwrap();
+    let told = told.strip_suffix(" more").unwrap();
+    let told = match told.strip_suffix("ms") {
+        Some(millis) => millis.parse::<f64>().unwrap() / 1e3,
+        None => told.strip_suffix('s').unwrap().parse().unwrap(),
+    };
+    // The gate's time is in it by now.
+    let pace = daemon.judge.engine().meter().pace();
+    let all = (pace * u32::try_from(whole).unwrap()).as_secs_f64();
+    assert!(
+        (0.3 * all..0.7 * all).contains(&told),
+        "{told} s of {all} s"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rationales_that_are_guessed_ahead_take_fewer_steps_and_say_the_same() {
+    // Every step takes the same time, whatever it reads: guesses cost nothing.
+    let slow_steps = |speculate: bool| {
+        Setup::new()
+            .on_step(|_| {
+                std::thread::sleep(Duration::from_millis(1));
+                Ok(())
+            })
+            .with(move |config| config.engine.speculate = speculate)
+    };
+    let sentences = [
+        "It leaks a name.",
+        "It leaks a sum.",
+        "It names a sum.",
+        "It leaks a name, too.",
+    ];
+    let mut decoded = Vec::new();
+    for speculate in [false, true] {
+        let daemon = slow_steps(speculate).start().await;
+        for round in 0..3 {
+            for sentence in sentences {
+                let asked = request(&format!("say:BLOCK\nbecause:{sentence}"));
+                let response = daemon.ask(asked).await.unwrap();
+                assert_eq!(response.rationale, sentence, "round {round}");
+            }
+        }
+        decoded.push(daemon.meter());
+    }
+    let [plain, guessing] = decoded[..] else {
+        unreachable!()
+    };
+    assert_eq!(plain.guessed_tokens, 0);
+    assert!(guessing.held_tokens > 50, "{guessing:?}");
+    assert!(guessing.guessed_tokens >= guessing.held_tokens);
+    assert!(guessing.decode_steps < plain.decode_steps * 3 / 4);
+}

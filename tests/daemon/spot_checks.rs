@@ -1,0 +1,138 @@
+//! A spot check asks the model alone, beside the traffic, and trips the kill
+//! switch where a probe has too few right.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use crate::support::command::{Ran, Shell};
+use crate::support::daemon::{Daemon, Gate, Setup, request};
+use judged::rpc::proto::kill_switch::State;
+use judged::rpc::proto::{
+    DecidedBy, GetStatusRequest, GetStatusResponse, ListDecisionsRequest, Origin,
+};
+
+/// Violating and clean cases of a probe: the scripted model answers as the drafts say.
+fn suite(right: usize) -> String {
+    let mut text = String::new();
+    for number in 0..8 {
+        let expected = if number < 5 { "BLOCK" } else { "PASS" };
+        let other = if number < 5 { "PASS" } else { "BLOCK" };
+        let says = if number < right { expected } else { other };
+        writeln!(
+            text,
+            r#"{{"id": "c{number}", "probe": "E01", "context": {{"company": "Birch {number}"}}, "draft": "say:{says}", "expected": "{expected}"}}"#
+        )
+        .unwrap();
+    }
+    text
+}
+
+async fn check(daemon: &Daemon, suite: String) -> Ran {
+    let addr = daemon.control_addr.clone();
+    let ran = tokio::task::spawn_blocking(move || {
+        let shell = Shell::new();
+        let file = shell.file("suite.jsonl", &suite);
+        shell.run(&["spot-check", "--suite", &file, "--json", "--addr", &addr])
+    });
+    ran.await.unwrap()
+}
+
+async fn status(daemon: &Daemon) -> GetStatusResponse {
+    let status = daemon
+        .control_client()
+        .get_status(GetStatusRequest {})
+        .await;
+    status.unwrap().into_inner()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_right_is_enough_and_is_told_with_the_next_time() {
+    let daemon = Setup::new().start().await;
+    assert!(status(&daemon).await.spot_checks.unwrap().last.is_none());
+    let ran = check(&daemon, suite(4)).await;
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let told = &ran.json()[0];
+    assert_eq!(told["probes"]["E01"]["total"], 8);
+    assert_eq!(told["probes"]["E01"]["right"], 4);
+    assert_eq!(told["tripped"], false);
+    let spot_checks = status(&daemon).await.spot_checks.unwrap();
+    let (last, next) = (spot_checks.last.unwrap(), spot_checks.next.unwrap());
+    assert_eq!(next.seconds - last.seconds, 7 * 24 * 60 * 60);
+    assert!(!spot_checks.missed);
+    assert_eq!(spot_checks.probes[0].right, 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_half_right_trips_with_the_probe_named() {
+    let daemon = Setup::new().start().await;
+    let ran = check(&daemon, suite(3)).await;
+    assert_eq!(ran.code, 12, "{}", ran.stderr);
+    let switch = status(&daemon).await.kill_switch.unwrap();
+    assert_eq!(switch.state(), State::Tripped);
+    assert!(
+        switch.reason.contains("3 of 8 cases of probe E01"),
+        "{}",
+        switch.reason
+    );
+    let response = daemon.ask(request("say:PASS")).await.unwrap();
+    assert_eq!(response.decided_by(), DecidedBy::Rules);
+    let again = check(&daemon, suite(8)).await;
+    assert_eq!(again.code, 4);
+    assert!(again.stderr.contains("needs the model"), "{}", again.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn its_cases_are_recorded_as_such_and_are_no_traffic() {
+    let daemon = Setup::new().start().await;
+    let traffic = daemon.ask(request("say:PASS")).await.unwrap().decision_id;
+    check(&daemon, suite(8)).await;
+    let answer = daemon
+        .control_client()
+        .list_decisions(ListDecisionsRequest::default())
+        .await;
+    let decisions = answer.unwrap().into_inner().decisions;
+    assert_eq!(decisions.len(), 9);
+    for decision in decisions {
+        let id = &decision.response.as_ref().unwrap().decision_id;
+        let expected = match *id == traffic {
+            true => Origin::Traffic,
+            false => Origin::SpotCheck,
+        };
+        assert_eq!(decision.origin(), expected);
+    }
+    let switch = status(&daemon).await.kill_switch.unwrap();
+    assert_eq!(switch.conditions[0].samples, 1, "prospects of traffic");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn traffic_that_fills_the_queue_delays_it_and_does_not_end_it() {
+    let gate = Gate::default();
+    let setup = Setup::new().gated(&gate).with(|config| {
+        config.engine.slots = 1;
+        config.engine.queue = 1;
+    });
+    let daemon = setup.start().await;
+    gate.close();
+    let running = daemon.asking(request("say:PASS"));
+    gate.until_reached().await;
+    let waiting = daemon.asking(request("say:PASS"));
+    daemon.until_waiting(1).await;
+    let checking = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        gate.open();
+    };
+    let (ran, ()) = tokio::join!(check(&daemon, suite(8)), checking);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(ran.json()[0]["probes"]["E01"]["right"], 8);
+    for answer in [running, waiting] {
+        answer.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_suite_that_cannot_be_read_is_refused_with_its_line() {
+    let daemon = Setup::new().start().await;
+    let ran = check(&daemon, suite(8) + "{\"id\": 7}\n").await;
+    assert_eq!(ran.code, 4);
+    assert!(ran.stderr.contains("line 9"), "{}", ran.stderr);
+}

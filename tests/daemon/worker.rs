@@ -1,0 +1,648 @@
+//! Promise: `judged worker` loses no draft of its queue, publishes one verdict for each id whatever
+//! is killed meanwhile, and puts what cannot be judged where people see it.
+//! `JUDGED_QUEUE_MESSAGES=5000` makes the last test a drill.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::env;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::support::certificates::Authority;
+use crate::support::command::{Shell, free_port};
+use crate::support::daemon::{Daemon, Gate, Setup};
+use crate::support::nats::{NatsServer, Streams, WorkerProcess, draft, header};
+use crate::support::scrape::Page;
+use async_nats::jetstream::consumer::AckPolicy;
+use async_nats::jetstream::consumer::pull::Config as ConsumerConfig;
+use async_nats::jetstream::stream::Config as StreamConfig;
+use serde_json::Value;
+
+/// A daemon whose model decides everything, and a server.
+async fn both() -> (Daemon, NatsServer, Streams) {
+    let setup = Setup::new().with(|config| config.policy.hard_rules.clear());
+    let nats = NatsServer::start();
+    let streams = nats.streams().await;
+    (setup.start().await, nats, streams)
+}
+
+fn ids(verdicts: &[Value]) -> Vec<&str> {
+    let ids = verdicts
+        .iter()
+        .map(|verdict| verdict["request_id"].as_str().unwrap());
+    let mut ids: Vec<_> = ids.collect();
+    ids.sort_unstable();
+    ids
+}
+
+async fn until_streams(streams: &Streams) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while streams.context.get_stream("judged-dead").await.is_err() {
+        assert!(Instant::now() < end, "--create makes no streams");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_draft_gets_one_verdict_under_its_id_and_leaves_the_queue() {
+    let (daemon, nats, streams) = both().await;
+    let worker = WorkerProcess::start(&nats, &daemon.judge_addr, &[]);
+    until_streams(&streams).await;
+    streams
+        .publish(draft("own", "say:BLOCK\nbecause:It is foreign."))
+        .await;
+    let nameless = r#"{"context": {"company": "Birch"}, "draft": "Hi"}"#;
+    streams
+        .publish_named(nameless, Some("of-the-message"))
+        .await;
+    streams
+        .publish(r#"{"context": {"company": "Fir"}, "draft": "Hi"}"#)
+        .await;
+    let case = r#"{"id": "a-case", "context": {"company": "Oak"}, "draft": "say:PENALISE", "expected": "PASS", "channel": "sms"}"#;
+    streams.publish(case).await;
+
+    let verdicts = streams.until_verdicts(4).await;
+    let ids = ids(&verdicts);
+    assert_eq!(ids[0], "a-case");
+    assert!(ids[1].starts_with("judged-drafts-3-"), "{ids:?}");
+    assert_eq!(ids[2..], ["of-the-message", "own"]);
+    let own = verdicts
+        .iter()
+        .find(|verdict| verdict["request_id"] == "own");
+    let own = own.unwrap();
+    assert_eq!(own["label"], "BLOCK");
+    assert_eq!(own["disposition"], "DO_NOT_SEND");
+    assert_eq!(own["rationale"], "It is foreign.");
+    for message in streams.all("judged-verdicts").await {
+        let verdict: Value = serde_json::from_slice(&message.payload).unwrap();
+        assert_eq!(header(&message, "Nats-Msg-Id"), verdict["request_id"]);
+    }
+    worker.terminate();
+    let counts = worker.ended();
+    assert_eq!(
+        (&counts["judged"], &counts["published"]),
+        (&4.into(), &4.into())
+    );
+    assert_eq!(daemon.judge.tally().by_model, 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn poison_goes_where_people_see_it_with_its_reason_and_its_bytes() {
+    let (daemon, nats, streams) = both().await;
+    let worker = WorkerProcess::start(&nats, &daemon.judge_addr, &["--in-flight", "1"]);
+    until_streams(&streams).await;
+    let good = draft("good", "Hi");
+    streams.publish(good).await;
+    let changed = draft("good", "Hi again");
+    let long = draft(&"x".repeat(200), "Hi");
+    let poison: [(&[u8], &str, &str); 6] = [
+        (b"\xff\xfe", "NO_DRAFT", "utf-8"),
+        (b"not JSON", "NO_DRAFT", "expected"),
+        (br#"{"draft": "Hi"}"#, "NO_DRAFT", "`context`"),
+        (
+            br#"{"context": [], "draft": "Hi"}"#,
+            "NO_DRAFT",
+            "`context`",
+        ),
+        (long.as_bytes(), "MALFORMED_REQUEST", "`request_id`"),
+        (changed.as_bytes(), "REQUEST_ID_REUSED", "good"),
+    ];
+    for (bytes, _, _) in &poison {
+        streams.publish(*bytes).await;
+    }
+    let verdicts = streams.until_verdicts(1).await;
+    assert_eq!(ids(&verdicts), ["good"]);
+    let dead = streams.all("judged-dead").await;
+    for (message, (bytes, reason, error)) in dead.iter().zip(poison) {
+        assert_eq!(&message.payload[..], bytes);
+        assert_eq!(header(message, "Judged-Reason"), reason);
+        let told = header(message, "Judged-Error");
+        assert!(told.contains(error), "{told}");
+        assert_eq!(header(message, "Judged-Stream"), "judged-drafts");
+    }
+    assert_eq!(dead.len(), 6);
+    worker.terminate();
+    let counts = worker.ended();
+    assert_eq!(
+        (&counts["dead_letters"], &counts["given_back"]),
+        (&6.into(), &0.into())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_draft_of_a_killed_worker_is_judged_by_another() {
+    let gate = Gate::default();
+    let setup = Setup::new().gated(&gate);
+    let daemon = setup.start().await;
+    let nats = NatsServer::start();
+    let streams = nats.streams().await;
+    let mut worker = WorkerProcess::start(&nats, &daemon.judge_addr, &["--ack-wait", "1"]);
+    until_streams(&streams).await;
+    gate.close();
+    streams.publish(draft("a", "say:BLOCK")).await;
+    gate.until_reached().await;
+    worker.kill();
+    gate.open();
+    let other = WorkerProcess::start(&nats, &daemon.judge_addr, &[]);
+    assert_eq!(ids(&streams.until_verdicts(1).await), ["a"]);
+    drop(other);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_draft_at_work_for_long_is_given_to_no_other_worker() {
+    let gate = Gate::default();
+    let daemon = Setup::new().gated(&gate).start().await;
+    let nats = NatsServer::start();
+    let streams = nats.streams().await;
+    let start = || WorkerProcess::start(&nats, &daemon.judge_addr, &["--ack-wait", "1"]);
+    let workers = [start(), start()];
+    until_streams(&streams).await;
+    gate.close();
+    streams.publish(draft("a", "say:BLOCK")).await;
+    gate.until_reached().await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    gate.open();
+    streams.until_verdicts(1).await;
+    let mut consumer = streams.consumer().await;
+    let info = consumer.info().await.unwrap();
+    assert_eq!(info.delivered.consumer_sequence, 1, "{info:?}");
+    drop(workers);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_id_that_comes_again_gets_its_decision_and_no_second_verdict() {
+    let (daemon, nats, streams) = both().await;
+    let worker = WorkerProcess::start(&nats, &daemon.judge_addr, &["--in-flight", "1"]);
+    until_streams(&streams).await;
+    for _ in 0..3 {
+        streams.publish(draft("a", "say:BLOCK")).await;
+    }
+    assert_eq!(ids(&streams.until_verdicts(1).await), ["a"]);
+    worker.terminate();
+    let counts = worker.ended();
+    assert_eq!(
+        (&counts["published"], &counts["known_already"]),
+        (&1.into(), &2.into())
+    );
+    assert_eq!(daemon.judge.tally().by_model, 1);
+}
+
+/// Else an outage of an hour would end in dead letters.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_that_is_away_costs_a_draft_one_delivery_and_none_its_life() {
+    let nats = NatsServer::start();
+    let streams = nats.streams().await;
+    let addr = format!("127.0.0.1:{}", free_port());
+    let hasty = [
+        "--patience",
+        "0.3",
+        "--max-deliver",
+        "2",
+        "--in-flight",
+        "4",
+    ];
+    let worker = WorkerProcess::start(&nats, &addr, &hasty);
+    until_streams(&streams).await;
+    for number in 0..12 {
+        streams.publish(draft(&format!("d{number:02}"), "Hi")).await;
+    }
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let mut consumer = streams.consumer().await;
+    let delivered = consumer.info().await.unwrap().delivered.consumer_sequence;
+    assert_eq!(delivered, 4, "more was pulled for a daemon that is away");
+
+    let listen = addr.parse().unwrap();
+    let daemon = Setup::new().with(|config| config.listen = listen);
+    let daemon = daemon.start().await;
+    assert_eq!(streams.until_verdicts(12).await.len(), 12);
+    assert_eq!(streams.count("judged-dead").await, 0);
+    worker.terminate();
+    let counts = worker.ended();
+    assert_eq!(
+        (&counts["given_back"], &counts["failed"]),
+        (&3.into(), &0.into())
+    );
+    drop(daemon);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_daemon_is_waited_for() {
+    let setup = Setup::new().with(|config| {
+        config.policy.hard_rules.clear();
+        config.engine.slots = 1;
+        config.engine.queue = 1;
+    });
+    let mut setup = setup;
+    setup.source.scripted.per_token = Duration::from_micros(50);
+    let (daemon, nats) = (setup.start().await, NatsServer::start());
+    let streams = nats.streams().await;
+    let worker = WorkerProcess::start(&nats, &daemon.judge_addr, &["--in-flight", "8"]);
+    until_streams(&streams).await;
+    for number in 0..24 {
+        streams.publish(draft(&format!("d{number:02}"), "Hi")).await;
+    }
+    assert_eq!(streams.until_verdicts(24).await.len(), 24);
+    assert!(daemon.judge.tally().refused > 0, "it was never full");
+    worker.terminate();
+    let counts = worker.ended();
+    assert_eq!(
+        (&counts["failed"], &counts["dead_letters"]),
+        (&0.into(), &0.into())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_draft_that_fails_each_time_is_dead_at_last() {
+    let gate = Gate::default();
+    let daemon = Setup::new().gated(&gate).start().await;
+    let nats = NatsServer::start();
+    let streams = nats.streams().await;
+    let hasty = ["--timeout", "0.3", "--max-deliver", "2"];
+    let worker = WorkerProcess::start(&nats, &daemon.judge_addr, &hasty);
+    until_streams(&streams).await;
+    gate.close();
+    let late = draft("late", "Hi");
+    streams.publish(late.clone()).await;
+    streams.until_count("judged-dead", 1).await;
+    gate.open();
+    let dead = streams.all("judged-dead").await;
+    assert_eq!(header(&dead[0], "Judged-Reason"), "DELIVERED_TOO_OFTEN");
+    assert_eq!(header(&dead[0], "Judged-Delivered"), "3");
+    assert_eq!(&dead[0].payload[..], late.as_bytes());
+    streams.until_count("judged-drafts", 0).await;
+    worker.terminate();
+    assert_eq!(worker.ended()["failed"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_finishes_what_is_in_flight_and_leaves_the_rest_to_others() {
+    let gate = Gate::default();
+    let daemon = Setup::new().gated(&gate).start().await;
+    let nats = NatsServer::start();
+    let streams = nats.streams().await;
+    let worker = WorkerProcess::start(&nats, &daemon.judge_addr, &["--in-flight", "2"]);
+    until_streams(&streams).await;
+    gate.close();
+    for number in 0..5 {
+        streams.publish(draft(&format!("d{number}"), "Hi")).await;
+    }
+    gate.until_reached().await;
+    let mut consumer = streams.consumer().await;
+    while consumer.info().await.unwrap().num_ack_pending < 2 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    worker.terminate();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    gate.open();
+    assert_eq!(worker.ended()["published"], 2);
+    assert_eq!(streams.count("judged-verdicts").await, 2);
+    assert_eq!(streams.count("judged-drafts").await, 3);
+    let other = WorkerProcess::start(&nats, &daemon.judge_addr, &[]);
+    let verdicts = streams.until_verdicts(5).await;
+    assert_eq!(ids(&verdicts), ["d0", "d1", "d2", "d3", "d4"]);
+    drop(other);
+}
+
+const METRICS: [&str; 2] = ["--metrics-listen", "127.0.0.1:0"];
+
+/// The page once a series has the value.
+async fn until_told(addr: SocketAddr, series: &str, value: f64) -> Page {
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        let page = Page::at(addr).await;
+        if page.value(series) == value {
+            return page;
+        }
+        assert!(
+            Instant::now() < end,
+            "{series} is not {value}: {}",
+            page.text
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scrape_tells_what_became_of_each_message() {
+    let gate = Gate::default();
+    let setup = Setup::new().with(|config| config.policy.hard_rules.clear());
+    let daemon = setup.gated(&gate).start().await;
+    let nats = NatsServer::start();
+    let streams = nats.streams().await;
+    let hasty = ["--timeout", "1", "--max-deliver", "2", "--in-flight", "3"];
+    let flags = [&hasty[..], &METRICS].concat();
+    let worker = WorkerProcess::start(&nats, &daemon.judge_addr, &flags);
+    let addr = worker.metrics_addr().await;
+    let fresh = Page::at(addr).await;
+    assert_eq!(fresh.value("judged_worker_in_flight_capacity"), 3.0);
+    assert_eq!(fresh.value("judged_worker_connected"), 1.0);
+    assert_eq!(fresh.sum("judged_worker_dead_lettered_total"), 0.0);
+
+    for id in ["a", "b"] {
+        streams.publish(draft(id, "say:BLOCK")).await;
+    }
+    streams.until_verdicts(2).await;
+    streams.publish(draft("a", "say:BLOCK")).await;
+    streams.publish("no draft").await;
+    streams.publish("nor this").await;
+    streams.publish(draft(&"x".repeat(200), "Hi")).await;
+    streams.until_count("judged-dead", 3).await;
+    streams.until_count("judged-drafts", 0).await;
+    gate.close();
+    streams.publish(draft("late", "Hi")).await;
+    until_told(addr, "judged_worker_in_flight", 1.0).await;
+    streams.until_count("judged-dead", 4).await;
+    gate.open();
+    streams.until_count("judged-drafts", 0).await;
+
+    let page = until_told(addr, "judged_worker_in_flight", 0.0).await;
+    for (series, count) in [
+        // Of the last one, three.
+        ("judged_worker_delivered_total", 9.0),
+        ("judged_worker_redelivered_total", 2.0),
+        ("judged_worker_judged_total", 3.0),
+        ("judged_worker_published_total", 2.0),
+        ("judged_worker_publish_seconds_count", 2.0),
+        ("judged_worker_known_total", 1.0),
+        ("judged_worker_failed_total", 2.0),
+        ("judged_worker_given_back_total", 2.0),
+        ("judged_worker_dead_lettered_total{cause=\"no_draft\"}", 2.0),
+        ("judged_worker_dead_lettered_total{cause=\"refused\"}", 1.0),
+        (
+            "judged_worker_dead_lettered_total{cause=\"delivered_too_often\"}",
+            1.0,
+        ),
+    ] {
+        assert_eq!(page.value(series), count, "{series}");
+    }
+    let seconds = page.value("judged_worker_publish_seconds_sum");
+    assert!((0.0001..30.0).contains(&seconds), "{seconds}");
+    worker.terminate();
+    let counts = worker.ended();
+    assert_eq!(
+        (&counts["delivered"], &counts["redelivered"]),
+        (&9.into(), &2.into())
+    );
+    assert_eq!(counts["dead_letters"], 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scrape_tells_whether_the_daemon_and_the_queue_server_are_there() {
+    let mut nats = NatsServer::start();
+    let streams = nats.streams().await;
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let flags = [&["--patience", "0.3"][..], &METRICS].concat();
+    let worker = WorkerProcess::start(&nats, &nobody, &flags);
+    let addr = worker.metrics_addr().await;
+    assert_eq!(Page::at(addr).await.value("judged_worker_daemon_away"), 0.0);
+    streams.publish(draft("a", "Hi")).await;
+    until_told(addr, "judged_worker_daemon_away", 1.0).await;
+    nats.kill();
+    until_told(addr, "judged_worker_connected", 0.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_documentation_lists_every_metric_of_a_worker() {
+    let (daemon, nats, _) = both().await;
+    let worker = WorkerProcess::start(&nats, &daemon.judge_addr, &METRICS);
+    let page = Page::at(worker.metrics_addr().await).await;
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/scaling.md");
+    let guide = std::fs::read_to_string(guide).unwrap();
+    let rows = guide.lines().filter_map(|line| {
+        let mut cells = line.strip_prefix("| `judged_")?.split('|').map(str::trim);
+        let name = format!("judged_{}", cells.next()?.trim_end_matches('`'));
+        Some((name, cells.next().unwrap().to_owned()))
+    });
+    let listed: BTreeMap<_, _> = rows.collect();
+    let mut told = page.types;
+    told.retain(|name, _| !name.starts_with("process_"));
+    assert_eq!(listed, told);
+    assert!(page.text.contains("\nprocess_open_fds "));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_serves_metrics_only_where_it_is_asked_for() {
+    let (daemon, nats, streams) = both().await;
+    let worker = WorkerProcess::start(&nats, &daemon.judge_addr, &[]);
+    until_streams(&streams).await;
+    streams.publish(draft("a", "Hi")).await;
+    streams.until_verdicts(1).await;
+    assert!(!worker.log().contains("metrics"), "{}", worker.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_server_that_restarts_is_found_again() {
+    let (daemon, mut nats, streams) = both().await;
+    let worker = WorkerProcess::start(&nats, &daemon.judge_addr, &["--ack-wait", "1"]);
+    until_streams(&streams).await;
+    streams.publish(draft("before", "Hi")).await;
+    streams.until_verdicts(1).await;
+    nats.restart();
+    let streams = nats.streams().await;
+    streams.publish(draft("after", "Hi")).await;
+    assert_eq!(ids(&streams.until_verdicts(2).await), ["after", "before"]);
+    worker.terminate();
+    worker.ended();
+}
+
+/// Tokens, passwords, nkeys, credentials, and certificates on both sides.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_queue_server_is_shown_what_it_asks_for() {
+    let shell = Shell::new();
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/nats");
+    let read = |name: &str| std::fs::read_to_string(data.join(name)).unwrap();
+    let path = |name: &str| data.join(name).to_str().unwrap().to_owned();
+    let secret = shell.file("secret", "s3cret\n");
+    let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
+    let (cert, key) = theirs.sign().write(shell.home.path(), "server");
+    let (own_cert, own_key) = ours.sign().write(shell.home.path(), "own");
+    let (ca, clients) = (
+        shell.file("theirs.pem", &theirs.pem()),
+        shell.file("ours.pem", &ours.pem()),
+    );
+    let tls = format!(
+        "tls {{ cert_file: \"{}\", key_file: \"{}\", ca_file: \"{clients}\", verify: true }}",
+        cert.display(),
+        key.display(),
+    );
+    let (own_cert, own_key) = (own_cert.to_str().unwrap(), own_key.to_str().unwrap());
+    let (creds, seed) = (path("user.creds"), path("user.nk"));
+    let asked: [(String, Vec<&str>); 5] = [
+        (
+            "authorization { token: s3cret }".to_owned(),
+            vec!["--nats-token-file", &secret],
+        ),
+        (
+            "authorization { user: mail, password: s3cret }".to_owned(),
+            vec!["--nats-user", "mail", "--nats-password-file", &secret],
+        ),
+        (read("nkey.conf"), vec!["--nats-nkey", &seed]),
+        (read("operator.conf"), vec!["--nats-creds", &creds]),
+        (
+            tls,
+            vec![
+                "--nats-tls-ca",
+                &ca,
+                "--nats-tls-cert",
+                own_cert,
+                "--nats-tls-key",
+                own_key,
+            ],
+        ),
+    ];
+    for (config, shown) in asked {
+        let nats = NatsServer::start_with(&config);
+        let url = nats.url();
+        let known = shell.run(&[&["worker", "--nats", &url][..], &shown].concat());
+        // It is let in, and finds no stream.
+        assert_eq!(known.code, 1, "{config}: {known:?}");
+        assert!(known.stderr.contains("stream `judged-drafts`"), "{known:?}");
+        let unknown = shell.run(&["worker", "--nats", &url]);
+        assert_eq!(unknown.code, 3, "{config}: {unknown:?}");
+        assert!(
+            unknown.stderr.contains("no NATS server lets us in"),
+            "{unknown:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_could_lose_drafts_is_refused_with_what_to_do() {
+    let nats = NatsServer::start();
+    let (streams, shell, url) = (nats.streams().await, Shell::new(), nats.url());
+    let refused = |wanted: &str| {
+        let ran = shell.run(&["worker", "--nats", &url]);
+        assert_eq!(ran.code, 1, "{ran:?}");
+        assert!(ran.stderr.contains(wanted), "{wanted}: {ran:?}");
+    };
+    refused("stream `judged-drafts` cannot be used: make it, or let --create make it");
+    let config = |name: &str, subject: &str| StreamConfig {
+        name: name.to_owned(),
+        subjects: vec![subject.to_owned()],
+        ..StreamConfig::default()
+    };
+    let create = |name, subject| streams.context.create_stream(config(name, subject));
+    let stream = create("judged-drafts", "judged.drafts").await.unwrap();
+    refused("consumer `judged-worker` of stream `judged-drafts` cannot be used");
+    let consumer = |ack_policy, max_deliver| ConsumerConfig {
+        durable_name: Some("judged-worker".to_owned()),
+        ack_policy,
+        max_deliver,
+        ..ConsumerConfig::default()
+    };
+    for (policy, max_deliver, wanted) in [
+        (AckPolicy::None, -1, "explicit acknowledgements"),
+        (AckPolicy::Explicit, 5, "delivers a draft 5 times at most"),
+        (AckPolicy::Explicit, 20, "no stream takes `judged.verdicts`"),
+    ] {
+        let config = consumer(policy, max_deliver);
+        stream.create_consumer(config).await.unwrap();
+        refused(wanted);
+        stream.delete_consumer("judged-worker").await.unwrap();
+    }
+    let silent = shell.run(&["worker", "--nats", "127.0.0.1:9"]);
+    assert_eq!(silent.code, 3, "{silent:?}");
+    for (more, wanted) in [
+        (["--patience", "0"], "`--patience` must be above 0"),
+        (["--in-flight", "0"], "--in-flight"),
+        (
+            ["--nats", "ftp://u:secret@host"],
+            "is no address of a NATS server",
+        ),
+        (["--nats-nkey", "missing"], "cannot read `missing`"),
+        (["--metrics-listen", "0.0.0.0:0"], "is not on the loopback"),
+        (["--metrics-listen", "here"], "invalid socket address"),
+    ] {
+        let ran = shell.run(&[&["worker"][..], &more].concat());
+        assert!(matches!(ran.code, 1 | 2), "{ran:?}");
+        assert!(ran.stderr.contains(wanted), "{wanted}: {ran:?}");
+        assert!(!ran.stderr.contains("secret"), "{ran:?}");
+    }
+}
+
+/// Poison among the drafts of the drill.
+const POISON: u64 = 20;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_that_are_killed_and_restarted_lose_nothing_and_publish_nothing_twice() {
+    let messages = env::var("JUDGED_QUEUE_MESSAGES").map_or(300, |text| text.parse().unwrap());
+    let (daemon, nats, streams) = both().await;
+    let start = || {
+        let quick = ["--ack-wait", "2", "--in-flight", "16", "--log", "warn"];
+        WorkerProcess::start(&nats, &daemon.judge_addr, &quick)
+    };
+    let creates = start();
+    until_streams(&streams).await;
+    creates.terminate();
+    creates.ended();
+    let mut wanted = BTreeMap::new();
+    let labels = ["SUPPRESS", "ESCALATE", "BLOCK", "PENALISE", "PASS"];
+    for number in 0..messages {
+        let (id, label) = (format!("d{number:06}"), labels[number as usize % 5]);
+        streams.publish(draft(&id, &format!("say:{label}"))).await;
+        wanted.insert(id, label);
+        if number % (messages / POISON) == 0 && number / (messages / POISON) < POISON {
+            streams.publish(format!("poison {number}")).await;
+        }
+    }
+    let started = Instant::now();
+    let mut workers = vec![start(), start(), start()];
+    let until = async |share: f64| {
+        let end = Instant::now() + Duration::from_secs(600);
+        let count = (messages as f64 * share) as u64;
+        while streams.count("judged-verdicts").await < count {
+            assert!(Instant::now() < end, "no progress");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    until(0.3).await;
+    workers.remove(0).kill();
+    until(0.6).await;
+    let restarted = workers.remove(0);
+    restarted.terminate();
+    let mut counts = vec![restarted.ended()];
+    workers.push(start());
+    streams.until_count("judged-drafts", 0).await;
+    let seconds = started.elapsed().as_secs_f64();
+    for worker in workers {
+        worker.terminate();
+        counts.push(worker.ended());
+    }
+
+    let (mut published, mut twice) = (BTreeSet::new(), 0);
+    for message in streams.all("judged-verdicts").await {
+        let verdict: Value = serde_json::from_slice(&message.payload).unwrap();
+        let id = verdict["request_id"].as_str().unwrap().to_owned();
+        assert_eq!(verdict["label"], wanted[&id], "{id}");
+        if !published.insert(id) {
+            twice += 1;
+        }
+    }
+    let lost = wanted.keys().filter(|id| !published.contains(*id)).count();
+    let dead = streams.all("judged-dead").await.len() as u64;
+    let sum = |key: &str| {
+        counts
+            .iter()
+            .map(|counts| counts[key].as_u64().unwrap())
+            .sum::<u64>()
+    };
+    eprintln!(
+        "{messages} drafts and {POISON} poison in {seconds:.1} s: {} decisions recorded, \
+         {} published once by id, {dead} dead letters, {lost} lost, {twice} published twice; \
+         known already to the stream {}, failed {}, given back {}",
+        daemon.judge.tally().by_model,
+        published.len(),
+        sum("known_already"),
+        sum("failed"),
+        sum("given_back"),
+    );
+    assert_eq!((lost, twice, dead), (0, 0, POISON));
+    assert_eq!(daemon.judge.tally().by_model, messages);
+    if messages >= 1000 {
+        assert!(
+            counts
+                .iter()
+                .all(|counts| counts["judged"].as_u64() > Some(0))
+        );
+    }
+}
