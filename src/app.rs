@@ -76,12 +76,6 @@ impl App {
         let log = open_log(config).await?;
         let engine = Engine::start(source, Arc::clone(&bundle), config.engine)
             .context("cannot start the engine's thread")?;
-        for looser in config.kill_switch.looser_than_the_card() {
-            tracing::warn!(
-                setting = looser,
-                "the kill switch trips later than the model card asks"
-            );
-        }
         let (mode, thresholds) = (config.policy.mode, config.kill_switch);
         let authority = Authority::load(log.clone(), engine.clone(), mode, thresholds).await?;
         let judge = Arc::new(Judge::new(

@@ -126,6 +126,8 @@ pub struct Description {
     pub threads: u32,
     /// What the adapter is, or that there is none.
     pub adapter: String,
+    /// It is inside the weights.
+    pub adapter_merged: bool,
     /// The GPU that holds layers; `None` where the CPU has them all.
     pub gpu: Option<Placement>,
     /// Why the layers are where they are.

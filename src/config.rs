@@ -180,7 +180,7 @@ pub struct Settings {
     pub prefix_cache: Option<u32>,
 
     /// Write the adapter into a copy of the base's weights, beside the base, at the first
-    /// start, which takes half a minute and as much disk as the base. Each step is then a
+    /// start, which takes seconds and as much disk as the base. Each step is then a
     /// little faster, and scores differ a little.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", env = "JUDGED_MERGE_ADAPTER")]
     #[serde(skip_serializing_if = "Option::is_none")]

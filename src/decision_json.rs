@@ -46,6 +46,7 @@ pub fn revision(revision: &ModelRevision) -> Value {
         "base_sha256": revision.base_sha256,
         "adapter_sha256": revision.adapter_sha256,
         "adapter_scale": revision.adapter_scale,
+        "adapter_merged": revision.adapter_merged,
         "template_sha256": revision.template_sha256,
     })
 }

@@ -18,9 +18,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::decision_log::{DecisionLog, LogError, Origin, Record, ShadowAnswer, Subject};
-use crate::engine::Engine;
 use crate::engine::job::{Event, Scored};
 use crate::engine::scheduler::Caller;
+use crate::engine::{Engine, Ready};
 use crate::kill_switch;
 use crate::models::Bundle;
 use crate::prompt::PromptTooLong;
@@ -147,8 +147,14 @@ impl Judge {
         &self.policy
     }
 
-    pub fn revision(&self) -> &ModelRevision {
-        &self.revision
+    /// How the adapter is put on the weights is known once they are loaded.
+    pub fn revision(&self) -> ModelRevision {
+        let state = self.engine.state();
+        let merged = |ready: &Arc<Ready>| ready.description.adapter_merged;
+        ModelRevision {
+            adapter_merged: state.ready().is_some_and(merged),
+            ..self.revision.clone()
+        }
     }
 
     pub fn tally(&self) -> Tally {
@@ -314,7 +320,7 @@ impl Judge {
         Decision {
             degraded_reason: reason,
             scores: Some(scored.scores),
-            model: Some(self.revision.clone()),
+            model: Some(self.revision()),
             usage: scored.usage,
             timings: Timings {
                 total: request.arrived.elapsed(),
@@ -440,7 +446,7 @@ impl Judge {
             let answer = ShadowAnswer {
                 label: by_model,
                 scores,
-                model: judge.revision.clone(),
+                model: judge.revision(),
             };
             if let Err(error) = judge.log.attach_shadow(&id, &answer).await {
                 tracing::warn!(decision_id = id, %error, "the shadow answer is not recorded");
@@ -462,6 +468,7 @@ fn revision_of(bundle: &Bundle) -> ModelRevision {
         base_sha256: bundle.base.sha256.clone(),
         adapter_sha256: adapter.map(|adapter| adapter.sha256.clone()),
         adapter_scale: adapter.map_or(0.0, |adapter| adapter.scale),
+        adapter_merged: false,
         template_sha256: bundle.prompt.template_sha256.clone(),
     }
 }

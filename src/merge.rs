@@ -61,7 +61,7 @@ impl Recipe<'_> {
     }
 
     /// The merged file, made unless it is there and has not changed since it was made. Takes
-    /// half a minute and as much room as the base.
+    /// seconds and as much room as the base.
     pub fn merged(&self) -> Result<PathBuf, MergeError> {
         let path = self.path();
         let checksum = path.with_extension("sha256");

@@ -246,6 +246,9 @@ pub struct ModelRevision {
     /// `None` where the bundle has no adapter.
     pub adapter_sha256: Option<String>,
     pub adapter_scale: f32,
+    /// Written into a copy of the base's weights, not applied at each step.
+    #[serde(default)]
+    pub adapter_merged: bool,
     pub template_sha256: String,
 }
 

@@ -82,6 +82,8 @@ export interface Revision {
   readonly adapterSha256: string;
   readonly scale: number;
   readonly templateSha256: string;
+  /** Written into a copy of the base's weights, not applied at each step. */
+  readonly adapterMerged: boolean;
 }
 
 /** Tokens. */

@@ -179,6 +179,7 @@ impl Attempt<'_> {
             devices: runtime::devices(),
             threads: self.context.threads,
             adapter: self.adapter.clone(),
+            adapter_merged: self.files.adapter.as_ref().is_some_and(|file| file.merged),
             gpu: self.placement.clone(),
             gpu_reason: self.reason.clone(),
         };

@@ -15,6 +15,7 @@ use crate::config::{Config, ModeName, Settings};
 use crate::edge::{self, Guard};
 use crate::eval::record::Decider;
 use crate::exit_code::ExitCode;
+use crate::kill_switch::{Share, Thresholds};
 use crate::models::Bundle;
 use crate::verdict::Mode;
 
@@ -181,6 +182,13 @@ impl EngineArgs {
             // Whoever watches the daemon of the same settings file does not mean this one.
             metrics_listen: None,
             otlp_endpoint: None,
+            // All that is answered is measured: cases of a suite of its own would be in the way, and
+            // so would rules in the model's place.
+            spot_checks: false,
+            kill_switch: Thresholds {
+                malformed_share: Share::percent(100),
+                ..config.kill_switch
+            },
             state_dir: folder.path().to_owned(),
             // Nobody else is to reach it, and we show no token.
             edge: edge::Config {

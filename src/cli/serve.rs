@@ -121,6 +121,12 @@ async fn serve(config: &Config, bundle: Bundle) -> anyhow::Result<ExitCode> {
         true => Link::take().map(|(link, inherited)| (Some(link), Some(inherited)))?,
         false => (None, None),
     };
+    for looser in config.kill_switch.looser_than_the_card() {
+        tracing::warn!(
+            setting = looser,
+            "the kill switch trips later than the model card asks"
+        );
+    }
     let mut ending = Ending::new(link)?;
     let source = llama_source(config, &bundle);
     let app = App::start_under(config, bundle, source, inherited).await?;

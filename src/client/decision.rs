@@ -59,6 +59,7 @@ pub(super) fn revision(revision: proto::ModelRevision) -> ModelRevision {
         base_sha256: revision.base_sha256,
         adapter_sha256: some(revision.adapter_sha256),
         adapter_scale: revision.scale,
+        adapter_merged: revision.adapter_merged,
         template_sha256: revision.template_sha256,
     }
 }

@@ -58,6 +58,7 @@ fn model() -> ModelRevision {
         base_sha256: "ab".repeat(32),
         adapter_sha256: None,
         adapter_scale: 0.7,
+        adapter_merged: true,
         template_sha256: "cd".repeat(32),
     }
 }

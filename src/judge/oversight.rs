@@ -7,7 +7,7 @@ use super::{AuthorityError, Judge};
 use crate::decision_log::{Finding, LogError, Outcome};
 use crate::engine::State;
 use crate::kill_switch;
-use crate::verdict::Mode;
+use crate::verdict::{Mode, ModelRevision};
 
 impl Judge {
     /// Keeps what a person found of a decision; whether that trips the kill switch.
@@ -45,17 +45,17 @@ impl Judge {
     pub async fn tell_of_adapter(&self) {
         let mut state = self.engine.watch();
         let known = |state: &State| !matches!(state, State::Missing(_) | State::Loading);
-        let event = match state.wait_for(known).await.as_deref() {
-            Ok(State::AdapterFailed(reason)) => kill_switch::Event::AdapterFailed {
-                reason: reason.clone(),
-            },
-            Ok(State::Ready(_) | State::Stuck(_) | State::Suspended(_)) => {
-                kill_switch::Event::AdapterLoaded {
-                    revision: format!("{:?}", self.revision),
-                }
+        let Ok(state) = state.wait_for(known).await.as_deref().cloned() else {
+            return; // Nobody watches any more.
+        };
+        let event = match state {
+            State::AdapterFailed(reason) => kill_switch::Event::AdapterFailed { reason },
+            State::Ready(_) | State::Stuck(_) | State::Suspended(_) => {
+                let revision = name(&self.revision());
+                kill_switch::Event::AdapterLoaded { revision }
             }
-            // The base failed, or nobody watches any more.
-            Ok(_) | Err(_) => return,
+            // The base failed.
+            State::Missing(_) | State::Loading | State::Failed(_) => return,
         };
         self.authority.note(event);
         // What is wrong with the log is told by its health.
@@ -87,4 +87,20 @@ impl Judge {
         let armed = self.carry(armed).await;
         armed.unwrap_or(Err(AuthorityError::Log(LogError::Closed)))
     }
+}
+
+/// What the kill switch's evidence is about. It is kept: another text of the same revision would
+/// empty the windows.
+fn name(revision: &ModelRevision) -> String {
+    let ModelRevision {
+        bundle,
+        base_sha256,
+        adapter_sha256,
+        adapter_scale,
+        adapter_merged,
+        template_sha256,
+    } = revision;
+    let adapter = adapter_sha256.as_deref().unwrap_or("none");
+    let merged = if *adapter_merged { " merged" } else { "" };
+    format!("{bundle} {base_sha256} {adapter} {adapter_scale}{merged} {template_sha256}")
 }

@@ -120,7 +120,7 @@ impl Judge {
                     .iter()
                     .map(|(probe, tally)| (probe.clone(), kept(tally)))
                     .collect(),
-                model: Some(self.revision.clone()),
+                model: Some(self.revision()),
             })
             .await?;
         let tripped = self.authority.note(Event::SpotCheck {

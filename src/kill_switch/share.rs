@@ -16,7 +16,7 @@ pub struct Share(u32);
 pub struct ShareError(f64);
 
 impl Share {
-    pub(super) const fn percent(percent: u32) -> Self {
+    pub const fn percent(percent: u32) -> Self {
         Self(percent * (WHOLE / 100))
     }
 

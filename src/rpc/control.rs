@@ -79,7 +79,7 @@ impl ControlService for ControlRpc {
             mode: convert::mode(judge.authority().standing().mode).into(),
             engine_state: convert::engine_state(&state).into(),
             degraded_reason: judge.trouble().unwrap_or_default(),
-            model: ready.map(|_| convert::revision(judge.revision())),
+            model: ready.map(|_| convert::revision(&judge.revision())),
             engine: ready.map(|ready| info(ready, engine.config().slots)),
             queue_depth: count(engine.queue_depth()),
             queue_limit: count(engine.config().queue),

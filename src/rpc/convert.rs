@@ -166,6 +166,7 @@ pub fn revision(revision: &ModelRevision) -> proto::ModelRevision {
         base_sha256: revision.base_sha256.clone(),
         adapter_sha256: revision.adapter_sha256.clone().unwrap_or_default(),
         scale: revision.adapter_scale,
+        adapter_merged: revision.adapter_merged,
         template_sha256: revision.template_sha256.clone(),
     }
 }

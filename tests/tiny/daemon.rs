@@ -207,6 +207,22 @@ async fn the_revision_says_which_adapter_decides_or_that_none_does() {
     let described = daemon.status().await.engine.unwrap().adapter;
     assert_eq!(described, "LoRA of rank 4 on 28 tensors, scale 1");
     assert_ne!(with.scores, without.scores);
+    assert!(!revision.adapter_merged);
+    daemon.app.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_decision_says_whether_its_adapter_was_merged() {
+    let lora = TinyModel::default().lora(&LoraSpec::default());
+    let bundle = TinyBundle::new().with_adapter(lora);
+    let daemon = bundle
+        .with(|config| config.merge_adapter = true)
+        .serve()
+        .await;
+    let mut client = daemon.client.clone();
+    let decision = client.judge(plain("Hi Amir.")).await.unwrap();
+    assert!(decision.model.as_ref().unwrap().adapter_merged);
+    assert!(daemon.status().await.model.unwrap().adapter_merged);
     daemon.app.shut_down().await;
 }
 

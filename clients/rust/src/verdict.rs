@@ -51,6 +51,8 @@ pub struct Revision {
     pub scale: f32,
     /// Of the prompt's template.
     pub template_sha256: String,
+    /// The adapter was written into a copy of the base's weights, not applied at each step.
+    pub adapter_merged: bool,
 }
 
 /// Tokens.
@@ -113,6 +115,7 @@ impl Revision {
             adapter_sha256: revision.adapter_sha256,
             scale: revision.scale,
             template_sha256: revision.template_sha256,
+            adapter_merged: revision.adapter_merged,
         }
     }
 }

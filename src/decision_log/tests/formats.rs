@@ -35,6 +35,8 @@ async fn a_row_of_format_1_is_read_as_it_was_written() {
         base_sha256: "ab".to_owned(),
         adapter_sha256: adapter.map(str::to_owned),
         adapter_scale: scale,
+        // Added later: what was written before was never merged.
+        adapter_merged: false,
         template_sha256: "ef".to_owned(),
     };
     let of_ada = |micros, finding, note: &str| Outcome {

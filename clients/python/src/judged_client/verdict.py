@@ -45,6 +45,8 @@ class Revision:
     adapter_sha256: str
     scale: float
     template_sha256: str
+    #: Written into a copy of the base's weights, not applied at each step.
+    adapter_merged: bool
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ def _revision(wire: pb.ModelRevision) -> Revision:
         adapter_sha256=wire.adapter_sha256,
         scale=wire.scale,
         template_sha256=wire.template_sha256,
+        adapter_merged=wire.adapter_merged,
     )
 
 
