@@ -6,6 +6,7 @@
 
 pub mod job;
 pub mod meter;
+mod pace;
 pub mod prefix;
 pub mod scheduler;
 pub mod speculate;

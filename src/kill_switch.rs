@@ -153,10 +153,6 @@ impl KillSwitch {
         distance::of(&self.thresholds, &self.kept)
     }
 
-    pub fn thresholds(&self) -> &Thresholds {
-        &self.thresholds
-    }
-
     /// The conditions that the event meets by itself.
     fn count(&mut self, event: Event) -> Vec<Condition> {
         let kept = &mut self.kept;

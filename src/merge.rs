@@ -65,13 +65,21 @@ impl Recipe<'_> {
     pub fn merged(&self) -> Result<PathBuf, MergeError> {
         let path = self.path();
         let checksum = path.with_extension("sha256");
-        if let Ok(expected) = fs::read_to_string(&checksum)
-            && sha256_file(&path, &mut |_| {}).is_ok_and(|found| found == expected)
-        {
+        let is_there = || {
+            fs::read_to_string(&checksum).is_ok_and(|expected| {
+                sha256_file(&path, &mut |_| {}).is_ok_and(|found| found == expected)
+            })
+        };
+        if is_there() {
             return Ok(path);
         }
-        // Another process may be doing the same; whoever is last replaces equal bytes.
-        let part = path.with_extension(format!("{}.part", std::process::id()));
+        let lock = path.with_extension("lock");
+        let _lock = hold(&lock).map_err(failed("lock", &lock))?;
+        if is_there() {
+            return Ok(path); // Another process has made it meanwhile.
+        }
+        // What a process left that was killed at it has this name too.
+        let part = path.with_extension("part");
         let made = self.make(&part).and_then(|sha256| {
             fs::write(&checksum, sha256).map_err(failed("write", &checksum))?;
             fs::rename(&part, &path).map_err(failed("rename", &part))
@@ -123,6 +131,14 @@ impl Recipe<'_> {
         file.sync_all().map_err(failed("write", out))?;
         sha256_file(out, &mut |_| {}).map_err(failed("read", out))
     }
+}
+
+/// Waits until no other process holds the file. It stays, as a file that is deleted may be held by
+/// one process while another makes it anew.
+fn hold(path: &Path) -> std::io::Result<File> {
+    let file = File::options().create(true).append(true).open(path)?;
+    file.lock()?;
+    Ok(file)
 }
 
 /// The matrix that a pair changes, and the grid of its weights.

@@ -10,7 +10,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use crate::backend::{ROWS, Token, Tokenizer};
+use crate::backend::{Token, Tokenizer};
 use crate::context::Context;
 use crate::models::ContextFormat;
 use crate::verdict::Case;
@@ -80,13 +80,12 @@ impl Prompt {
     }
 
     /// The tokens with which every prompt begins: what two prompts that differ
-    /// in all a caller can choose still have in common, less what is over a
-    /// multiple of [`ROWS`].
+    /// in all a caller can choose still have in common.
     pub fn shared_prefix(&self) -> Vec<Token> {
         let one = self.tokens("email", "{}", "A");
         let other = self.tokens("sms", "{\"a\":1}", "B");
         let common = one.iter().zip(&other).take_while(|(a, b)| a == b).count();
-        one[..common - common % ROWS].to_vec()
+        one[..common].to_vec()
     }
 
     pub fn max_tokens(&self) -> usize {

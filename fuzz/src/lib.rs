@@ -2,7 +2,7 @@
 //! refuses, and what it lets pass is what it says.
 //!
 //! The targets of `cargo fuzz` are these functions, and so are the tests in
-//! `tests/logic/untrusted_bytes.rs`, which give them the kept corpus on every run.
+//! `tests/untrusted_bytes.rs`, which give them the kept corpus on every run.
 
 pub mod config;
 pub mod context;

@@ -98,7 +98,10 @@ impl Source for LlamaSource {
             reason,
         };
         match attempt.open(serve) {
-            Err(OpenError::Failed(error)) if attempt.placement.is_some() => {
+            // An adapter that is at fault itself fails on the CPU too.
+            Err(OpenError::Failed(error) | OpenError::Adapter(error))
+                if attempt.placement.is_some() =>
+            {
                 attempt.placement = None;
                 attempt.reason = format!("the GPU could not be used: {error}");
                 attempt.open(serve)

@@ -16,6 +16,10 @@ pub fn available_bytes() -> Option<u64> {
             "/sys/fs/cgroup/memory.current",
             "/sys/fs/cgroup/memory/memory.usage_in_bytes",
         ],
+        &[
+            "/sys/fs/cgroup/memory.stat",
+            "/sys/fs/cgroup/memory/memory.stat",
+        ],
     );
     machine.into_iter().chain(cgroup).min()
 }
@@ -29,11 +33,22 @@ fn free_of_machine(meminfo: &str) -> Option<u64> {
 }
 
 /// Version 2, or 1; without a limit the file says `max` or a huge number.
-fn free_of_cgroup(limits: &[&str], usages: &[&str]) -> Option<u64> {
+fn free_of_cgroup(limits: &[&str], usages: &[&str], stats: &[&str]) -> Option<u64> {
     let number = |path: &&str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
     let limit = limits.iter().find_map(number)?;
     let usage = usages.iter().find_map(number)?;
-    Some(limit.saturating_sub(usage))
+    let stat = stats.iter().find_map(|path| fs::read_to_string(path).ok());
+    let cached = stat.map_or(0, |text| cached_files(&text));
+    Some(limit.saturating_sub(usage.saturating_sub(cached)))
+}
+
+/// What the kernel keeps of files counts as used, but is given up for whoever wants memory.
+fn cached_files(stat: &str) -> u64 {
+    let lines = stat.lines().filter_map(|line| line.split_once(' '));
+    lines
+        .filter(|(name, _)| matches!(*name, "active_file" | "inactive_file"))
+        .filter_map(|(_, bytes)| bytes.parse::<u64>().ok())
+        .sum()
 }
 
 #[cfg(test)]
@@ -57,8 +72,11 @@ mod tests {
         };
         let (limit, unlimited) = (file("limit", "1000\n"), file("unlimited", "max\n"));
         let usage = file("usage", "400\n");
-        assert_eq!(free_of_cgroup(&[&limit], &[&usage]), Some(600));
-        assert_eq!(free_of_cgroup(&[&unlimited], &[&usage]), None);
-        assert_eq!(free_of_cgroup(&["/nowhere"], &[&usage]), None);
+        assert_eq!(free_of_cgroup(&[&limit], &[&usage], &[]), Some(600));
+        assert_eq!(free_of_cgroup(&[&unlimited], &[&usage], &[]), None);
+        assert_eq!(free_of_cgroup(&["/nowhere"], &[&usage], &[]), None);
+        let stat = "anon 90\nfile 310\ninactive_file 200\nactive_file 100\n";
+        let stat = file("stat", stat);
+        assert_eq!(free_of_cgroup(&[&limit], &[&usage], &[&stat]), Some(900));
     }
 }

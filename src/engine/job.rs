@@ -75,6 +75,8 @@ pub enum JobError {
 pub(super) struct Active<'a> {
     pub(super) prompt: Vec<Token>,
     pub(super) rationale: RationaleMode,
+    /// Whose turn it takes.
+    pub(super) caller: Caller,
     /// Several callers may have asked for the same at the same time.
     pub(super) askers: Vec<Asker>,
     pub(super) answer: Option<Answer<'a>>,
@@ -90,6 +92,7 @@ impl Active<'_> {
         Self {
             prompt: job.prompt,
             rationale: job.rationale,
+            caller: job.caller,
             askers: vec![job.asker],
             answer: None,
             length: 0,

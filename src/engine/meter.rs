@@ -1,10 +1,10 @@
 //! What the engine does, for those who watch it: a heartbeat and counters.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Prompt tokens whose time tells the pace.
-const ENOUGH_TOKENS: u64 = 1_000;
+use super::pace::Pace;
 
 /// Written by the engine's thread, read by anyone.
 pub struct Meter {
@@ -24,6 +24,7 @@ pub struct Meter {
     prefix_cells: AtomicU64,
     prefill_micros: AtomicU64,
     decode_micros: AtomicU64,
+    pace: Mutex<Pace>,
 }
 
 /// The counters at one moment.
@@ -68,6 +69,7 @@ impl Default for Meter {
             prefix_cells: AtomicU64::new(0),
             prefill_micros: AtomicU64::new(0),
             decode_micros: AtomicU64::new(0),
+            pace: Mutex::default(),
         }
     }
 }
@@ -98,15 +100,13 @@ impl Meter {
         }
     }
 
-    /// The time that a prompt's token takes at the least: three quarters of what it
-    /// took on the average. Zero as long as too little was measured.
+    /// The time that a prompt's token takes at the least; zero where it is not known.
     pub fn pace(&self) -> Duration {
-        let tokens = self.prefill_tokens.load(Relaxed);
-        let micros = self.prefill_micros.load(Relaxed);
-        match tokens >= ENOUGH_TOKENS {
-            true => Duration::from_micros(micros * 3 / (tokens * 4)),
-            false => Duration::ZERO,
-        }
+        self.steps().per_token(self.epoch.elapsed())
+    }
+
+    fn steps(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn beat(&self) {
@@ -122,6 +122,8 @@ impl Meter {
 
     pub(super) fn end_prefill(&self, started: Instant, tokens: usize) {
         self.end(started, tokens, &self.prefill_tokens, &self.prefill_micros);
+        self.steps()
+            .note(self.epoch.elapsed(), tokens, started.elapsed());
     }
 
     pub(super) fn end_decode(&self, started: Instant, tokens: usize) {

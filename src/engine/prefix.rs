@@ -2,8 +2,9 @@
 //! tokens, so that the rubric is kept once, each prospect's context once below it,
 //! and each draft below its context. Pure, so that it can be tested from text.
 //!
-//! Runs are cut at multiples of a number of rows only: a prompt that goes on from
-//! there gets the scores that it gets when nothing is kept. Over its budget the tree
+//! Below what all prompts share, runs are cut at multiples of a number of rows only,
+//! counted from its end: a prompt that goes on from there gets the scores that it gets
+//! when no more than the shared part is kept. Over its budget the tree
 //! drops the leaf that was used longest ago. Cells are of one adapter, scale and
 //! template: when one of them changes, the tree must be emptied.
 
@@ -20,6 +21,8 @@ pub struct PrefixTree {
     next_id: NodeId,
     /// Runs are cut at multiples of it.
     rows: usize,
+    /// Tokens of the pinned run, from whose end they are counted.
+    shared: usize,
     /// Cells beyond the pinned ones.
     budget: usize,
     used: usize,
@@ -51,6 +54,7 @@ impl PrefixTree {
     pub fn new(rows: usize, budget: usize) -> Self {
         Self {
             rows,
+            shared: 0,
             nodes: BTreeMap::new(),
             next_id: 0,
             budget,
@@ -62,6 +66,7 @@ impl PrefixTree {
     pub fn clear(&mut self) {
         self.nodes.clear();
         self.used = 0;
+        self.shared = 0;
     }
 
     /// Cells kept, the pinned ones not counted.
@@ -87,13 +92,14 @@ impl PrefixTree {
 
     /// Keeps the cells with which all prompts begin, whatever comes.
     pub fn pin(&mut self, tokens: &[Token], cells: Cells) {
+        self.shared = tokens.len();
         self.add(None, tokens, cells, true);
     }
 
     /// The tokens of an evaluated prompt that are worth keeping: those that are not
     /// kept yet, cut at a multiple of the rows.
     pub fn missing(&self, prompt: &[Token]) -> Range<usize> {
-        let end = prompt.len() - prompt.len() % self.rows;
+        let end = prompt.len() - prompt.len().saturating_sub(self.shared) % self.rows;
         let known = self.length_of(prompt).min(end);
         match end - known > self.budget {
             true => known..known,
@@ -167,10 +173,13 @@ impl PrefixTree {
         }
     }
 
-    /// Tokens that both begin with, cut at a multiple of the rows.
-    fn common(&self, one: &[Token], other: &[Token]) -> usize {
-        let common = one.iter().zip(other).take_while(|(a, b)| a == b).count();
-        common - common % self.rows
+    /// Tokens of a node with which a prompt goes on: all of them, or as many as may be cut off.
+    fn common(&self, node: &[Token], prompt: &[Token]) -> usize {
+        let common = node.iter().zip(prompt).take_while(|(a, b)| a == b).count();
+        match common == node.len() {
+            true => common,
+            false => common - common % self.rows,
+        }
     }
 
     fn touch(&mut self, path: &Path) {

@@ -128,6 +128,7 @@ impl<'a> Worker<'a> {
                 return End::Broken(error);
             }
             self.meter.set_running(self.scheduler.running());
+            self.meter.set_prefix_cells(self.prefixes.used());
             if self.scheduler.is_idle() {
                 match jobs.recv_timeout(HEARTBEAT) {
                     Ok(job) => self.accept(job),
@@ -159,10 +160,12 @@ impl<'a> Worker<'a> {
 
     fn accept(&mut self, job: Job) {
         let deadline = self.time(job.asker.deadline);
-        let same = self
-            .jobs
-            .iter_mut()
-            .find(|(_, active)| active.rationale == job.rationale && active.prompt == job.prompt);
+        // One that still waits has its turn among its caller's, which is no other caller's turn.
+        let same = self.jobs.iter_mut().find(|(_, active)| {
+            active.rationale == job.rationale
+                && (active.admitted.is_some() || active.caller == job.caller)
+                && active.prompt == job.prompt
+        });
         if let Some((id, active)) = same {
             self.scheduler.extend(*id, deadline);
             self.meter.count_joined();
@@ -319,7 +322,6 @@ impl<'a> Worker<'a> {
         if !missing.is_empty() {
             let cells = self.backend.save(sequence(slot), missing)?;
             self.prefixes.insert(prompt, cells);
-            self.meter.set_prefix_cells(self.prefixes.used());
         }
         Ok(())
     }
@@ -441,16 +443,16 @@ impl<'a> Worker<'a> {
 
     /// Nobody is answered without the adapter.
     fn end_all(&mut self) {
-        let ids: Vec<JobId> = self.jobs.keys().copied().collect();
-        for id in ids {
-            self.scheduler.remove(id);
-            self.close(id, Some(Event::Failed(JobError::AdapterOff)));
+        for ended in self.scheduler.clear() {
+            self.close(ended.id, Some(Event::Failed(JobError::AdapterOff)));
         }
         self.slots.fill(None);
     }
 
     fn decode_shared(&mut self, sequence: SequenceId) -> Result<(), DecodeError> {
-        let chunk = self.backend.capacity().batch.max(1);
+        // Cut elsewhere, it would give all prompts other scores.
+        let batch = self.backend.capacity().batch;
+        let chunk = (batch - batch % ROWS).max(1);
         let mut start = 0;
         for tokens in self.shared.chunks(chunk) {
             let span = Span {

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::mcnemar;
 use super::record::{Answer, Record};
 use crate::dataset::case::Case;
+use crate::verdict::Label;
 
 /// An earlier run's records; of one case the last counts.
 pub struct Baseline(HashMap<String, Record>);
@@ -18,6 +19,20 @@ pub struct Comparison {
     pub exact: Change,
     pub caught: Change,
     pub false_positives: Change,
+    /// `None` where the model has not scored a case both times.
+    pub scores: Option<ScoreChange>,
+}
+
+/// How far labels' probabilities moved, over the cases that the model scored both times.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ScoreChange {
+    pub cases: u64,
+    /// Of any label of any case.
+    pub largest: f64,
+    /// Of each case's largest.
+    pub mean: f64,
+    /// Ids of cases that got another label, be it right or wrong.
+    pub other_label: Vec<String>,
 }
 
 /// By one measure.
@@ -58,12 +73,13 @@ impl Baseline {
                 Some((self.of(&now.id, &now.hash)?, now))
             })
             .collect();
-        let violation = |now: &Record| now.expected != crate::verdict::Label::Pass;
+        let violation = |now: &Record| now.expected != Label::Pass;
         Comparison {
             common: pairs.len() as u64,
             exact: Change::of(&pairs, |now| now.exact, Record::is_exact),
             caught: Change::of(&pairs, violation, Record::is_stopped_rightly),
             false_positives: Change::of(&pairs, |now| !violation(now), Record::is_stopped_rightly),
+            scores: ScoreChange::of(&pairs),
         }
     }
 
@@ -88,6 +104,32 @@ impl Comparison {
             false => change.broken.len() > change.fixed.len() && change.p < SIGNIFICANT,
         };
         self.rows().into_iter().any(|(_, change)| worse(change))
+    }
+}
+
+impl ScoreChange {
+    fn of(pairs: &[(&Record, &Record)]) -> Option<Self> {
+        let mut other_label = Vec::new();
+        let mut moved = Vec::new();
+        for (before, now) in pairs {
+            let (Some(old), Some(new)) = (&before.scores, &now.scores) else {
+                continue;
+            };
+            let of_label = |label| Some((new.get(label)? - old.get(label)?).abs());
+            moved.push(Label::ALL.iter().filter_map(of_label).fold(0.0, f64::max));
+            if before.label != now.label {
+                other_label.push(now.id.clone());
+            }
+        }
+        if moved.is_empty() {
+            return None;
+        }
+        Some(Self {
+            cases: moved.len() as u64,
+            largest: moved.iter().copied().fold(0.0, f64::max),
+            mean: moved.iter().sum::<f64>() / moved.len() as f64,
+            other_label,
+        })
     }
 }
 

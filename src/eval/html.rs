@@ -327,6 +327,14 @@ fn baseline(comparison: &Comparison) -> Markup {
                 }
             }
         }
+        @if let Some(scores) = &comparison.scores {
+            p {
+                "Of " (scores.cases) " cases that the model scored both times "
+                (scores.other_label.len()) " got another label; a probability moved by "
+                (format!("{:.4}", scores.largest)) " at most, by " (format!("{:.4}", scores.mean))
+                " on average over the cases."
+            }
+        }
     }
 }
 

@@ -231,6 +231,15 @@ impl Page {
                 }
             }
         }
+        if let Some(scores) = &comparison.scores {
+            self.line(format_args!(
+                "scores           moved by {:.4} at most, {:.4} on average; {} of {} cases got another label",
+                scores.largest,
+                scores.mean,
+                scores.other_label.len(),
+                scores.cases
+            ));
+        }
     }
 
     fn wrong(&mut self, wrong: &[Wrong]) {

@@ -111,23 +111,28 @@ impl Judge {
         }
         each(answers.len(), chosen.len());
         let probes = spot_check::score(answers);
-        self.log
-            .record_spot_check(SpotCheck {
-                run_id: uuid::Uuid::now_v7().to_string(),
-                time: SystemTime::now(),
-                suite_sha256: suite.sha256().to_owned(),
-                probes: probes
-                    .iter()
-                    .map(|(probe, tally)| (probe.clone(), kept(tally)))
-                    .collect(),
-                model: Some(self.revision()),
-            })
-            .await?;
-        let tripped = self.authority.note(Event::SpotCheck {
-            probes: probes.clone(),
-        });
-        self.authority.keep().await?;
-        Ok(Checked { probes, tripped })
+        let result = SpotCheck {
+            run_id: uuid::Uuid::now_v7().to_string(),
+            time: SystemTime::now(),
+            suite_sha256: suite.sha256().to_owned(),
+            probes: probes
+                .iter()
+                .map(|(probe, tally)| (probe.clone(), kept(tally)))
+                .collect(),
+            model: Some(self.revision()),
+        };
+        let judge = Arc::clone(self);
+        let conclude = async move {
+            // First the switch: a check that is on record is not made again for a week.
+            let tripped = judge.authority.note(Event::SpotCheck {
+                probes: probes.clone(),
+            });
+            judge.authority.keep().await?;
+            judge.log.record_spot_check(result).await?;
+            Ok(Checked { probes, tripped })
+        };
+        let concluded = self.carry(conclude).await;
+        concluded.unwrap_or(Err(SpotCheckError::Log(LogError::Closed)))
     }
 }
 
@@ -151,9 +156,11 @@ impl Judge {
                 () = self.until_draining() => return Err(JudgeError::Draining),
             };
             match asked {
-                Err(JudgeError::QueueFull | JudgeError::DeadlineExceeded)
-                    if Instant::now() < end =>
-                {
+                Err(
+                    JudgeError::QueueFull
+                    | JudgeError::DeadlineExceeded
+                    | JudgeError::DeadlineOutOfReach(_),
+                ) if Instant::now() < end => {
                     tokio::time::sleep(PAUSE).await;
                 }
                 Err(error) => return Err(error),

@@ -82,9 +82,10 @@ fn the_shared_prefix_begins_every_prompt_and_ends_before_a_callers_text() {
     let prompt = prompt(TEMPLATE, 1000).unwrap();
     let shared = prompt.shared_prefix();
     let (text, _) = written(&shared);
-    // Up to `user\n{`, less what is over a multiple of `ROWS`.
-    assert_eq!(text, "<|im_start|>system\nJudge.<|im_end|>\n");
-    assert_eq!(shared.len() % ROWS, 0);
+    assert_eq!(
+        text,
+        "<|im_start|>system\nJudge.<|im_end|>\n<|im_start|>user\n{"
+    );
     for (context, draft) in [("{}", "A"), ("{\"z\":0}", ""), ("{\"a\":[]}", "{")] {
         let tokens = prompt.render(&case(context, draft)).unwrap();
         assert!(tokens.starts_with(&shared), "{context} {draft}");

@@ -400,6 +400,14 @@ async fn a_baseline_tells_what_was_fixed_and_what_broke_and_the_exit_code_tells_
         (6, &json!([]))
     );
     assert!((exact["p"].as_f64().unwrap() - 0.03125).abs() < 1e-9);
+    let scores = &report(&ran)["baseline"]["scores"];
+    assert_eq!(scores["other_label"].as_array().unwrap().len(), 6);
+    // PASS was certain, and BLOCK is.
+    let moved = [&scores["largest"], &scores["mean"]].map(|moved| moved.as_f64().unwrap());
+    assert!(
+        moved.iter().all(|moved| (0.9..=1.0).contains(moved)),
+        "{scores}"
+    );
 
     let ran = eval(&good, &shell, &[&six, "--baseline", &old_bad]);
     assert_eq!(ran.code, 0);

@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::daemon::{Daemon, Gate, Setup, request, until};
+use judged::kill_switch::Event;
 use judged::rpc::proto::judge_service_client::JudgeServiceClient;
 use judged::rpc::proto::{JudgeRequest, JudgeResponse, RationaleMode, Usage};
 use tonic::transport::Channel;
@@ -53,7 +54,7 @@ async fn of_a_corrected_draft_for_the_same_prospect_only_the_draft_is_read() {
     for prospect in &prospects {
         let corrected = "Dear Ida, we have engineers for you.";
         let usage = usage(&daemon, draft_for(prospect, corrected)).await;
-        // What is kept is cut at a multiple of sixteen tokens.
+        // What is kept is cut at a multiple of sixteen tokens from the shared part on.
         let bound = corrected.len() + tail + 15;
         assert!(read(usage) as usize <= bound, "{prospect}: {usage:?}");
     }
@@ -179,11 +180,52 @@ async fn a_caller_with_one_draft_does_not_wait_behind_the_batch_of_another() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_draft_that_also_waits_in_the_batch_of_another_does_not_wait_as_long() {
+    let gate = Gate::default();
+    let mut setup = Setup::new()
+        .gated(&gate)
+        .with(|config| config.engine.slots = 1);
+    setup.source.scripted.per_token = Duration::from_millis(1);
+    let daemon = setup.start().await;
+    gate.close();
+    let mut batch = vec![daemon.asking(request("say:PASS"))];
+    gate.until_reached().await;
+    batch.extend((0..20).map(|_| daemon.asking(request("say:PASS"))));
+    daemon.until_waiting(20).await;
+    let same = request("say:BLOCK");
+    batch.push(daemon.asking(same.clone()));
+    daemon.until_waiting(21).await;
+    let mut other = other_caller(&daemon).await;
+    let single = tokio::spawn(async move { other.judge(same).await });
+    daemon.until_waiting(22).await;
+    gate.open();
+    single.await.unwrap().unwrap();
+    let left = batch.iter().filter(|asked| !asked.is_finished()).count();
+    assert!(left >= 15, "{left} of the batch are left");
+    for asked in batch {
+        asked.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_kept_of_prompts_goes_with_the_adapter_and_its_gauge_too() {
+    let daemon = Setup::new().start().await;
+    usage(&daemon, draft_for("Acme", "say:PASS")).await;
+    assert!(daemon.meter().prefix_cells > 0);
+    daemon.judge.authority().note(Event::Incident {
+        tier: 1,
+        decision: None,
+        probe: None,
+    });
+    until("nothing is kept", || daemon.meter().prefix_cells == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deadline_that_the_measured_pace_cannot_meet_is_refused_at_once() {
     let mut setup = Setup::new();
     setup.source.scripted.per_token = Duration::from_micros(200);
     let daemon = setup.start().await;
-    // More than a thousand tokens tell the pace.
+    // Its steps tell the pace.
     daemon.ask(request(&"a".repeat(2_000))).await.unwrap();
     let before = daemon.meter();
     let mut late = Request::new(request(&"b".repeat(8_000 - 2_000)));
@@ -233,8 +275,6 @@ async fn a_deadline_that_comes_out_of_reach_is_told_with_the_time_of_what_is_lef
         Some(millis) => millis.parse::<f64>().unwrap() / 1e3,
         None => told.strip_suffix('s').unwrap().parse().unwrap(),
     };
-    // The gate's time is in it by now.
-    let pace = daemon.judge.engine().meter().pace();
     let all = (pace * u32::try_from(whole).unwrap()).as_secs_f64();
     assert!(
         (0.3 * all..0.7 * all).contains(&told),

@@ -5,11 +5,12 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::support::command::{Ran, Shell};
-use crate::support::daemon::{Daemon, Gate, Setup, request};
+use crate::support::daemon::{Daemon, Gate, Setup, request, until};
 use judged::rpc::proto::kill_switch::State;
 use judged::rpc::proto::{
     DecidedBy, GetStatusRequest, GetStatusResponse, ListDecisionsRequest, Origin,
 };
+use judged::spot_check::Suite;
 
 /// Violating and clean cases of a probe: the scripted model answers as the drafts say.
 fn suite(right: usize) -> String {
@@ -79,6 +80,54 @@ async fn under_half_right_trips_with_the_probe_named() {
     let again = check(&daemon, suite(8)).await;
     assert_eq!(again.code, 4);
     assert!(again.stderr.contains("needs the model"), "{}", again.stderr);
+}
+
+/// One that is on record is not made again for a week, whatever the switch knows of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_switch_knows_of_a_failed_one_before_it_is_on_record() {
+    let state = tempfile::tempdir().unwrap();
+    let setup = Setup::new().with(|config| config.state_dir = state.path().to_owned());
+    let daemon = setup.start().await;
+    let suite = Suite::parse(&suite(3)).unwrap();
+    let (judge, file) = (daemon.judge.clone(), state.path().join("decisions.db"));
+    let (ended, end) = std::sync::mpsc::channel();
+    let checking = tokio::spawn(async move {
+        let each = |done, total| {
+            if done == total {
+                let other = rusqlite::Connection::open(&file).unwrap();
+                other.execute_batch("BEGIN IMMEDIATE").unwrap();
+                ended.send(other).unwrap();
+            }
+        };
+        judge.spot_check(&suite, each).await
+    });
+    let other = tokio::task::spawn_blocking(move || end.recv().unwrap())
+        .await
+        .unwrap();
+    until("it has tripped", || {
+        daemon.judge.authority().standing().tripped
+    })
+    .await;
+    assert!(
+        daemon
+            .judge
+            .log()
+            .last_spot_check()
+            .await
+            .unwrap()
+            .is_none()
+    );
+    other.execute_batch("ROLLBACK").unwrap();
+    assert!(checking.await.unwrap().unwrap().tripped);
+    assert!(
+        daemon
+            .judge
+            .log()
+            .last_spot_check()
+            .await
+            .unwrap()
+            .is_some()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,7 +2,6 @@
 //! repository itself.
 
 #![expect(
-    clippy::expect_used,
     clippy::panic,
     clippy::unwrap_used,
     reason = "a test that goes wrong should stop"
@@ -15,14 +14,12 @@ mod gguf_files;
 mod peft_folders;
 mod pull;
 mod tidy;
-mod untrusted_bytes;
 
 #[path = "../support"]
 mod support {
     pub mod fake_hub;
     pub mod fake_pip;
     pub mod gguf_writer;
-    pub mod hostile;
     pub mod peft_folder;
     pub mod tiny;
     pub mod tiny_vocabulary;

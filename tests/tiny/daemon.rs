@@ -11,6 +11,7 @@ use crate::support::tiny_daemon::{
 };
 use crate::support::well_formed::assert_sentence;
 use judged::client::{Client, ClientError, EngineState, Question};
+use judged::config::Config;
 use judged::verdict::{DecidedBy, Decision, Disposition, Label, RationaleMode};
 
 const REQUESTS: u64 = 2000;
@@ -341,10 +342,28 @@ async fn what_was_kept_of_earlier_prompts_changes_no_score_by_a_bit() {
     bare.app.shut_down().await;
 }
 
+/// The shared part of the prompts is cut into chunks too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_chunks_in_which_prompts_are_read_change_no_score_by_a_bit() {
+    let mut told = Vec::new();
+    for change in [
+        |config: &mut Config| config.engine.chunk = 40,
+        |config: &mut Config| config.engine.chunk = 200,
+        |config: &mut Config| config.engine.chunk = 256,
+    ] {
+        let daemon = TinyBundle::new().with(change).serve().await;
+        let question = plain("We have engineers for you. ".repeat(9));
+        told.push(ask(&daemon.client, &question).await.scores);
+        daemon.app.shut_down().await;
+    }
+    assert_eq!(told[0], told[1]);
+    assert_eq!(told[1], told[2]);
+}
+
 /// Sentences too, whatever was asked before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn judged_exactly_a_decision_comes_again_to_the_last_bit() {
-    let exactly = |config: &mut judged::config::Config| {
+    let exactly = |config: &mut Config| {
         config.engine.slots = 1;
         config.engine.prefix_cells = 0;
         config.engine.speculate = false;

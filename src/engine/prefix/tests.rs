@@ -76,6 +76,18 @@ fn runs_are_cut_at_multiples_of_the_rows_that_are_multiplied_at_once() {
     assert_eq!(found(&mut tree, "rubric__abcdxyz"), "rubric__|abcd");
 }
 
+/// However long it is, since every prompt goes on from its end.
+#[test]
+fn rows_are_counted_from_the_end_of_what_all_share() {
+    let mut tree = PrefixTree::new(ROWS, 100);
+    tree.pin(&tokens("rubric"), cells("rubric"));
+    assert_eq!(judge(&mut tree, "rubric-abcdefg"), "rubric");
+    assert_eq!(tree.used(), 8);
+    assert_eq!(found(&mut tree, "rubric-abcxyz"), "rubric|-abc");
+    assert_eq!(found(&mut tree, "rubric-abcdefxyz"), "rubric|-abc");
+    assert_eq!(found(&mut tree, "rubric-abcdefgxyz"), "rubric|-abcdefg");
+}
+
 #[test]
 fn over_the_budget_what_was_used_longest_ago_goes_but_never_the_rubric() {
     let mut tree = tree(24);

@@ -3,14 +3,23 @@
 //! asks it of millions of inputs; here it is asked of those that are kept, and of others near
 //! them.
 
-#[path = "../../fuzz/src/lib.rs"]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that goes wrong should stop"
+)]
+
+#[path = "support/hostile.rs"]
+mod hostile;
+#[path = "../fuzz/src/lib.rs"]
 mod readers;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::hostile::Chance;
+use hostile::Chance;
 use readers::READERS;
 
 /// Inputs that are made of the kept ones, for each reader.
