@@ -13,7 +13,7 @@ import { fileURLToPath } from 'node:url';
 import { Judge, Unavailable } from 'judged-client';
 
 const IN_FLIGHT = 16;
-const CHANNELS = ['', 'EMAIL', 'SMS', 'LINKEDIN'];
+const CHANNELS = ['EMAIL', 'SMS', 'LINKEDIN'];
 
 export class Worker {
   open = new Map(); // Drafts that wait for their last word, by id.
@@ -77,7 +77,7 @@ export class Worker {
       if (typeof id !== 'string' || !context || typeof draft !== 'string') {
         throw new Error('`id`, `context` or `draft` is missing, or is none');
       }
-      if (!CHANNELS.includes(channel ?? '')) throw new Error(`there is no channel \`${channel}\``);
+      if (!CHANNELS.includes(channel ?? 'EMAIL')) throw new Error(`there is no channel \`${channel}\``);
       if (this.open.has(id)) throw new Error(`the id \`${id}\` is in flight already`);
       const read = { context, draft, channel: channel ?? undefined, requestId: id };
       this.open.set(id, read);

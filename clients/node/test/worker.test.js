@@ -60,9 +60,10 @@ test('a label alone lets nothing out when the stream breaks', async (t) => {
 
 test('lines that cannot be read are counted and hold up nothing', async (t) => {
   const good = '{"id": "1", "context": {}, "draft": "Hi"}';
-  const lines = ['[]', '{"id": 1, "context": {}, "draft": "Hi"}', 'nonsense', good.replace('"Hi"', '"Hi", "channel": "FAX"'), good];
+  const by = (channel) => good.replace('"Hi"', `"Hi", "channel": "${channel}"`);
+  const lines = ['[]', '{"id": 1, "context": {}, "draft": "Hi"}', 'nonsense', by('FAX'), by(''), good];
   const { failures, verdicts, outbox } = await work(t, [[judged(true), reasoned]], lines);
-  assert.equal(failures, 4);
-  assert.ok(verdicts.slice(0, 4).every(({ error }) => error));
+  assert.equal(failures, 5);
+  assert.ok(verdicts.slice(0, 5).every(({ error }) => error));
   assert.equal(outbox.length, 1);
 });
