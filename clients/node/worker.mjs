@@ -96,7 +96,7 @@ export class Worker {
       this.labels.set(event.requestId, event.verdict);
     } else if (verdict) {
       this.decide(draft, { ...verdict, rationale: event.rationale ?? '' });
-    } else if (event.error instanceof Unavailable) {
+    } else if (isPassing(event.error)) {
       setTimeout(() => {
         this.later.push(draft);
         this.changed();
@@ -119,6 +119,9 @@ export class Worker {
     this.failures += 1;
   }
 }
+
+/** A deadline that is out of reach says when to come back, too. */
+const isPassing = (error) => error instanceof Unavailable || error.retryDelay !== null;
 
 const append = (path, row) => appendFileSync(path, `${JSON.stringify(row)}\n`);
 

@@ -5,13 +5,17 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { Unavailable } from 'judged-client';
+import { DeadlineExceeded, Unavailable } from 'judged-client';
 import { Worker } from '../worker.mjs';
 
 const full = () => new Unavailable('RESOURCE_EXHAUSTED', 'the queue is full', 'QUEUE_FULL', [], 0.01);
 const judged = (maySend) => ({ requestId }) => ({ kind: 'judged', requestId, verdict: { requestId, maySend } });
 const reasoned = ({ requestId }) => ({ kind: 'reasoned', requestId, rationale: 'No rule fires.' });
 const failed = ({ requestId }) => ({ kind: 'failed', requestId, error: full() });
+const late = (reason, delay) => ({ requestId }) => {
+  const error = new DeadlineExceeded('DEADLINE_EXCEEDED', 'too late', reason, [], delay);
+  return { kind: 'failed', requestId, error };
+};
 
 /** The worker's failures, verdicts and outbox, where the n-th draft gets what the n-th row says. */
 async function work(t, rows, lines = ['{"id": "1", "context": {}, "draft": "Hi"}']) {
@@ -42,6 +46,19 @@ test('a draft that met a full queue is sent again', async (t) => {
   assert.equal(failures, 0);
   assert.deepEqual(verdicts, [{ requestId: '1', maySend: true, rationale: 'No rule fires.' }]);
   assert.deepEqual(outbox, [{ id: '1', draft: 'Hi' }]);
+});
+
+test('so is one whose deadline was out of reach', async (t) => {
+  const { failures, outbox } = await work(t, [[late('DEADLINE_OUT_OF_REACH', 0.01)], [judged(true), reasoned]]);
+  assert.equal(failures, 0);
+  assert.deepEqual(outbox, [{ id: '1', draft: 'Hi' }]);
+});
+
+test('a deadline that says no time to come back is a failure', async (t) => {
+  const { failures, verdicts, outbox } = await work(t, [[late('DEADLINE_EXCEEDED', null)]]);
+  assert.equal(failures, 1);
+  assert.deepEqual(verdicts, [{ requestId: '1', error: 'DEADLINE_EXCEEDED (DEADLINE_EXCEEDED): too late' }]);
+  assert.deepEqual(outbox, []);
 });
 
 test('a label stands where its rationale fails', async (t) => {

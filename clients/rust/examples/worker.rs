@@ -152,7 +152,7 @@ impl Worker {
             Event::Failed { request_id, .. } if self.labels.contains_key(&request_id) => {
                 self.decide(&request_id, String::new())
             }
-            Event::Failed { request_id, error } if error.kind() == Kind::Unavailable => {
+            Event::Failed { request_id, error } if is_passing(&error) => {
                 if let Some(draft) = self.open.get(&request_id).cloned() {
                     let todo = todo.clone();
                     let delay = error.retry_delay.unwrap_or(Duration::from_secs(1));
@@ -202,6 +202,11 @@ impl Worker {
         self.failures += 1;
         Ok(writeln!(self.verdicts, "{row}")?)
     }
+}
+
+/// A deadline that is out of reach says when to come back, too.
+fn is_passing(error: &JudgeError) -> bool {
+    error.kind() == Kind::Unavailable || error.retry_delay.is_some()
 }
 
 fn read(line: &str) -> Result<Draft, String> {
