@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use judged::config::{Config, Settings};
+use judged::config::{Config, Origin, Settings};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -266,6 +266,12 @@ fn packages_and_images_set_what_exists_and_run_as_the_chart_does() {
     let file = root().join("deploy/debian/judged.toml");
     let packaged = Settings::default().resolve(None, Some(&file)).unwrap();
     Config::new(&packaged).unwrap();
+    // The package empties the unit's environment.
+    for variable in values(&read("systemd/judged.service"), "Environment") {
+        let (name, _) = variable.split_once('=').unwrap();
+        let name = name.strip_prefix("JUDGED_").unwrap().to_lowercase();
+        assert_eq!(packaged[&name].origin, Origin::File(file.clone()), "{name}");
+    }
     let chart = read("deploy/helm/judged/templates/statefulset.yaml");
     for image in ["deploy/docker/Dockerfile", "deploy/docker/cuda.Dockerfile"] {
         let text = read(image);
