@@ -1,6 +1,6 @@
 //! Rules of the repository that no compiler holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -205,6 +205,37 @@ fn the_readme_lists_every_setting_with_its_default() {
             assert!(
                 row.contains(&format!("| `{shown}` |")),
                 "{row} is not {shown}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_name_in_the_pages_is_one_of_the_code() {
+    let mut names = BTreeSet::new();
+    for path in rust_files("src") {
+        let text = read(path);
+        let words = text.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+        names.extend(words.map(str::to_owned));
+    }
+    let pages = fs::read_dir(root().join("docs")).unwrap();
+    let pages = pages.map(|entry| entry.unwrap().path());
+    for page in pages.chain([root().join("README.md")]) {
+        let text = read(&page);
+        let quoted = text
+            .lines()
+            .flat_map(|line| line.split('`').skip(1).step_by(2));
+        // Such as `gpu_layers = "auto"`.
+        for name in quoted.filter_map(|quoted| quoted.split(' ').next()) {
+            let is_name = |letter| matches!(letter, 'a'..='z' | '0'..='9' | '_');
+            // Metrics have a test of their own, and gRPC has names too.
+            let is_known = name.starts_with("judged_") || name.starts_with("process_");
+            let is_known = is_known || name == "round_robin" || names.contains(name);
+            let is_ours = name.contains('_') && name.chars().all(is_name);
+            assert!(
+                is_known || !is_ours,
+                "{}: there is no `{name}`",
+                page.display()
             );
         }
     }
