@@ -303,6 +303,12 @@ async fn status_waits_until_the_model_decides() {
     let ready = waiting.await.unwrap();
     assert_eq!(ready.code, 0, "{ready:?}");
     assert!(ready.stdout.contains("engine    ready"), "{}", ready.stdout);
+    // A scripted one has no adapter, be it applied or merged.
+    assert!(
+        ready.stdout.contains("adapted   none\n"),
+        "{}",
+        ready.stdout
+    );
 }
 
 #[test]
