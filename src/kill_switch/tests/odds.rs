@@ -11,6 +11,7 @@ const WITHIN: [u32; 3] = [500, 2_100, 8_400];
 
 #[test]
 #[ignore = "simulates millions of prospects, and prints a table"]
+#[expect(clippy::print_stdout, reason = "what is printed is for the page")]
 fn the_page_tells_how_often_chance_trips_it() {
     let mut table = String::new();
     for percent in [8, 10, 12, 13, 15, 20] {
