@@ -3,6 +3,12 @@
 import { readFileSync } from 'node:fs';
 import grpc from '@grpc/grpc-js';
 
+/** While a call is open: what waits for a host that is gone without a word ends as `Unavailable`. */
+export const keepalive = {
+  'grpc.keepalive_time_ms': 20_000,
+  'grpc.keepalive_timeout_ms': 10_000,
+};
+
 /**
  * What is not given is as the environment says: JUDGED_ADDR, JUDGED_CLIENT_TLS_CA, _CERT and _KEY
  * (PEM files), and JUDGED_TOKEN, or the content of JUDGED_TOKEN_FILE. A token goes in plaintext to
@@ -31,6 +37,7 @@ export function connect({ attempts = 5, ...given } = {}) {
       // Else it is a second and more until an address that failed is tried again.
       'grpc.initial_reconnect_backoff_ms': 200,
       'grpc.max_reconnect_backoff_ms': 2000,
+      ...keepalive,
     },
   };
 }

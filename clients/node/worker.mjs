@@ -13,7 +13,7 @@ import { fileURLToPath } from 'node:url';
 import { Judge, Unavailable } from 'judged-client';
 
 const IN_FLIGHT = 16;
-const CHANNELS = ['', 'EMAIL', 'SMS', 'LINKEDIN'];
+const CHANNELS = ['EMAIL', 'SMS', 'LINKEDIN'];
 
 export class Worker {
   open = new Map(); // Drafts that wait for their last word, by id.
@@ -77,7 +77,7 @@ export class Worker {
       if (typeof id !== 'string' || !context || typeof draft !== 'string') {
         throw new Error('`id`, `context` or `draft` is missing, or is none');
       }
-      if (!CHANNELS.includes(channel ?? '')) throw new Error(`there is no channel \`${channel}\``);
+      if (!CHANNELS.includes(channel ?? 'EMAIL')) throw new Error(`there is no channel \`${channel}\``);
       if (this.open.has(id)) throw new Error(`the id \`${id}\` is in flight already`);
       const read = { context, draft, channel: channel ?? undefined, requestId: id };
       this.open.set(id, read);
@@ -96,7 +96,7 @@ export class Worker {
       this.labels.set(event.requestId, event.verdict);
     } else if (verdict) {
       this.decide(draft, { ...verdict, rationale: event.rationale ?? '' });
-    } else if (event.error instanceof Unavailable) {
+    } else if (isPassing(event.error)) {
       setTimeout(() => {
         this.later.push(draft);
         this.changed();
@@ -119,6 +119,9 @@ export class Worker {
     this.failures += 1;
   }
 }
+
+/** A deadline that is out of reach says when to come back, too. */
+const isPassing = (error) => error instanceof Unavailable || error.retryDelay !== null;
 
 const append = (path, row) => appendFileSync(path, `${JSON.stringify(row)}\n`);
 

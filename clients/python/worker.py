@@ -82,7 +82,7 @@ class Worker:
                 pass  # It was sent twice, and has its last word.
             case Judged():
                 self.labels[event.request_id] = event.verdict
-            case Failed(error=Unavailable() as error) if verdict is None:
+            case Failed(error=error) if verdict is None and is_passing(error):
                 delay = error.retry_delay or 1.0
                 asyncio.get_running_loop().call_later(delay, self.send_again, draft)
             case Failed() if verdict is None:
@@ -117,6 +117,11 @@ class Worker:
     def end_when_done(self):
         if self.all_read and not self.open:
             self.todo.put_nowait(None)
+
+
+def is_passing(error):
+    """A deadline that is out of reach says when to come back, too."""
+    return isinstance(error, Unavailable) or error.retry_delay is not None
 
 
 def append(file, row):

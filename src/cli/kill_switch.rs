@@ -94,7 +94,8 @@ pub fn to_text(switch: &KillSwitch) -> String {
     }
     for condition in &switch.conditions {
         let (count, samples) = (condition.count, condition.samples);
-        let limit = condition.limit * 100.0;
+        // Shares are exact to a millionth.
+        let limit = (condition.limit * 1e6).round() / 1e4;
         let mut line = format!(
             "  {:<20} {count} of {samples}, limit {limit} %",
             condition.name
@@ -127,4 +128,34 @@ pub fn to_json(switch: &KillSwitch) -> serde_json::Value {
         "reason": switch.reason,
         "conditions": conditions.collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{Condition, SwitchState};
+
+    #[test]
+    fn a_limit_is_told_as_it_was_set() {
+        let told = |limit| {
+            to_text(&KillSwitch {
+                state: SwitchState::Armed,
+                since: None,
+                reason: String::new(),
+                conditions: vec![Condition {
+                    name: "false_positives".to_owned(),
+                    count: 3,
+                    samples: 40,
+                    least_samples: 40,
+                    limit,
+                    more: None,
+                }],
+            })
+        };
+        for (limit, words) in [(0.07, "7 %"), (0.15, "15 %"), (0.000_007, "0.0007 %")] {
+            let text = told(limit);
+            let end = format!("3 of 40, limit {words}");
+            assert!(text.ends_with(&end), "{text}");
+        }
+    }
 }

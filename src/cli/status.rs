@@ -97,6 +97,7 @@ fn print_text(status: &Status) -> anyhow::Result<()> {
         print::out!("adapter   {}", adapter.unwrap_or("none"));
     }
     if let Some(engine) = &status.engine {
+        print::out!("adapted   {}", engine.adapter);
         print::out!("runtime   {}", engine.runtime);
         print::out!(
             "cpu       {}, {} threads",

@@ -1,5 +1,6 @@
 mod laws;
 mod naive;
+mod odds;
 mod situations;
 mod thresholds;
 mod weeks;

@@ -1,6 +1,9 @@
 //! The command line: data on stdout, the rest on stderr, and an exit code that
 //! a script can rely on. `judged judge` and `status` ask a scripted daemon here.
 
+use std::fs;
+use std::path::Path;
+
 use crate::support::command::{Ran, Shell};
 use crate::support::daemon::{Daemon, Gate, Setup};
 use judged::backend::scripted::{Reply, ScriptedSource};
@@ -300,6 +303,34 @@ async fn status_waits_until_the_model_decides() {
     let ready = waiting.await.unwrap();
     assert_eq!(ready.code, 0, "{ready:?}");
     assert!(ready.stdout.contains("engine    ready"), "{}", ready.stdout);
+    // A scripted one has no adapter, be it applied or merged.
+    assert!(
+        ready.stdout.contains("adapted   none\n"),
+        "{}",
+        ready.stdout
+    );
+}
+
+#[test]
+fn what_the_pages_tell_to_do_at_the_other_daemons_takes_the_model_from_them() {
+    for page in ["docs/packaging.md", "docs/scaling.md"] {
+        let shell = Shell::new();
+        let served = shell.serve(&[]);
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap();
+        let (_, rest) = text.split_once("`judged mode rules-only ").unwrap();
+        let (options, _) = rest.split_once('`').unwrap();
+        let options = options.replace('\n', " ");
+        let mut words = vec!["mode", "rules-only", "--addr", &served.control];
+        for (place, piece) in options.split('"').enumerate() {
+            match place % 2 {
+                0 => words.extend(piece.split_whitespace()),
+                _ => words.push(piece),
+            }
+        }
+        let ran = shell.run(&words);
+        assert_eq!(ran.code, 0, "{page}: {ran:?}");
+        assert_eq!(ran.stderr, "mode RULES_ONLY; it was ENFORCE\n", "{page}");
+    }
 }
 
 #[test]

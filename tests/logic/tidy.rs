@@ -1,10 +1,10 @@
 //! Rules of the repository that no compiler holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use judged::config::{Config, Settings};
+use judged::config::{Config, Origin, Settings};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -210,6 +210,37 @@ fn the_readme_lists_every_setting_with_its_default() {
     }
 }
 
+#[test]
+fn a_name_in_the_pages_is_one_of_the_code() {
+    let mut names = BTreeSet::new();
+    for path in rust_files("src") {
+        let text = read(path);
+        let words = text.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+        names.extend(words.map(str::to_owned));
+    }
+    let pages = fs::read_dir(root().join("docs")).unwrap();
+    let pages = pages.map(|entry| entry.unwrap().path());
+    for page in pages.chain([root().join("README.md")]) {
+        let text = read(&page);
+        let quoted = text
+            .lines()
+            .flat_map(|line| line.split('`').skip(1).step_by(2));
+        // Such as `gpu_layers = "auto"`.
+        for name in quoted.filter_map(|quoted| quoted.split(' ').next()) {
+            let is_name = |letter| matches!(letter, 'a'..='z' | '0'..='9' | '_');
+            // Metrics have a test of their own, and gRPC has names too.
+            let is_known = name.starts_with("judged_") || name.starts_with("process_");
+            let is_known = is_known || name == "round_robin" || names.contains(name);
+            let is_ours = name.contains('_') && name.chars().all(is_name);
+            assert!(
+                is_known || !is_ours,
+                "{}: there is no `{name}`",
+                page.display()
+            );
+        }
+    }
+}
+
 /// The values of a key in a unit of systemd.
 fn values(unit: &str, key: &str) -> Vec<String> {
     let start = format!("{key}=");
@@ -266,6 +297,12 @@ fn packages_and_images_set_what_exists_and_run_as_the_chart_does() {
     let file = root().join("deploy/debian/judged.toml");
     let packaged = Settings::default().resolve(None, Some(&file)).unwrap();
     Config::new(&packaged).unwrap();
+    // The package empties the unit's environment.
+    for variable in values(&read("systemd/judged.service"), "Environment") {
+        let (name, _) = variable.split_once('=').unwrap();
+        let name = name.strip_prefix("JUDGED_").unwrap().to_lowercase();
+        assert_eq!(packaged[&name].origin, Origin::File(file.clone()), "{name}");
+    }
     let chart = read("deploy/helm/judged/templates/statefulset.yaml");
     for image in ["deploy/docker/Dockerfile", "deploy/docker/cuda.Dockerfile"] {
         let text = read(image);

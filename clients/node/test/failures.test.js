@@ -9,7 +9,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Denied, InvalidRequest, Judge, Unavailable } from 'judged-client';
+import { keepalive } from '../connection.js';
 import { Daemon } from './daemon.js';
 
 const offshore = { company: 'DevCo', disqualifiers: ['anti_offshore'] };
@@ -88,6 +90,26 @@ test('a drain ends an open stream', async (t) => {
   release();
   assert.equal(error.retryDelay, 5);
   assert.equal((await exit)[0], 0);
+});
+
+test('a host that is gone without a word ends an open stream', { timeout: 20_000 }, async (t) => {
+  const usual = { ...keepalive };
+  t.after(() => Object.assign(keepalive, usual));
+  Object.assign(keepalive, { 'grpc.keepalive_time_ms': 200, 'grpc.keepalive_timeout_ms': 300 });
+  const { daemon, judge } = await started(t);
+  let release;
+  const over = new Promise((resolve) => (release = resolve));
+  async function* drafts() {
+    yield { context: {}, draft: 'Hi', rationale: false };
+    await over;
+  }
+  const events = judge.stream(drafts());
+  assert.equal((await events.next()).value.verdict.label, 'PASS');
+  // Many pings on which nothing else is sent.
+  await sleep(2000);
+  await daemon.pause();
+  await refusal(Unavailable, 'UNAVAILABLE', '', events.next());
+  release();
 });
 
 test('without a model the rules answer and say why', async (t) => {

@@ -5,13 +5,17 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { Unavailable } from 'judged-client';
+import { DeadlineExceeded, Unavailable } from 'judged-client';
 import { Worker } from '../worker.mjs';
 
 const full = () => new Unavailable('RESOURCE_EXHAUSTED', 'the queue is full', 'QUEUE_FULL', [], 0.01);
 const judged = (maySend) => ({ requestId }) => ({ kind: 'judged', requestId, verdict: { requestId, maySend } });
 const reasoned = ({ requestId }) => ({ kind: 'reasoned', requestId, rationale: 'No rule fires.' });
 const failed = ({ requestId }) => ({ kind: 'failed', requestId, error: full() });
+const late = (reason, delay) => ({ requestId }) => {
+  const error = new DeadlineExceeded('DEADLINE_EXCEEDED', 'too late', reason, [], delay);
+  return { kind: 'failed', requestId, error };
+};
 
 /** The worker's failures, verdicts and outbox, where the n-th draft gets what the n-th row says. */
 async function work(t, rows, lines = ['{"id": "1", "context": {}, "draft": "Hi"}']) {
@@ -44,6 +48,19 @@ test('a draft that met a full queue is sent again', async (t) => {
   assert.deepEqual(outbox, [{ id: '1', draft: 'Hi' }]);
 });
 
+test('so is one whose deadline was out of reach', async (t) => {
+  const { failures, outbox } = await work(t, [[late('DEADLINE_OUT_OF_REACH', 0.01)], [judged(true), reasoned]]);
+  assert.equal(failures, 0);
+  assert.deepEqual(outbox, [{ id: '1', draft: 'Hi' }]);
+});
+
+test('a deadline that says no time to come back is a failure', async (t) => {
+  const { failures, verdicts, outbox } = await work(t, [[late('DEADLINE_EXCEEDED', null)]]);
+  assert.equal(failures, 1);
+  assert.deepEqual(verdicts, [{ requestId: '1', error: 'DEADLINE_EXCEEDED (DEADLINE_EXCEEDED): too late' }]);
+  assert.deepEqual(outbox, []);
+});
+
 test('a label stands where its rationale fails', async (t) => {
   const { failures, verdicts, outbox } = await work(t, [[judged(true), failed]]);
   assert.equal(failures, 0);
@@ -60,9 +77,10 @@ test('a label alone lets nothing out when the stream breaks', async (t) => {
 
 test('lines that cannot be read are counted and hold up nothing', async (t) => {
   const good = '{"id": "1", "context": {}, "draft": "Hi"}';
-  const lines = ['[]', '{"id": 1, "context": {}, "draft": "Hi"}', 'nonsense', good.replace('"Hi"', '"Hi", "channel": "FAX"'), good];
+  const by = (channel) => good.replace('"Hi"', `"Hi", "channel": "${channel}"`);
+  const lines = ['[]', '{"id": 1, "context": {}, "draft": "Hi"}', 'nonsense', by('FAX'), by(''), good];
   const { failures, verdicts, outbox } = await work(t, [[judged(true), reasoned]], lines);
-  assert.equal(failures, 4);
-  assert.ok(verdicts.slice(0, 4).every(({ error }) => error));
+  assert.equal(failures, 5);
+  assert.ok(verdicts.slice(0, 5).every(({ error }) => error));
   assert.equal(outbox.length, 1);
 });

@@ -2,15 +2,17 @@
 model: $JUDGED is the executable. test_judge.py has the deadline and the full daemon, test_narrow.py
 what takes a model."""
 
+import asyncio
 import os
 import signal
 import subprocess
 import threading
+import time
 
 import pytest
 from daemon import Daemon
 
-from judged_client import Denied, Draft, InvalidRequest, Judge, Unavailable
+from judged_client import AsyncJudge, Denied, Draft, InvalidRequest, Judge, Unavailable, connection
 
 OFFSHORE = {"company": "DevCo", "disqualifiers": ["anti_offshore"]}
 
@@ -78,6 +80,51 @@ def test_a_drain_ends_an_open_stream(tmp_path):
         assert told == ("UNAVAILABLE", "DRAINING")
         assert error.retry_delay == 5
         assert daemon.process.wait(timeout=30) == 0
+
+
+@pytest.fixture
+def hurried(monkeypatch):
+    """Pings that are close together."""
+    times = {"grpc.keepalive_time_ms": 200, "grpc.http2.ping_timeout_ms": 300}
+    options = [(name, times.get(name, value)) for name, value in connection.KEEPALIVE]
+    monkeypatch.setattr(connection, "KEEPALIVE", options)
+
+
+def test_a_host_that_is_gone_without_a_word_ends_an_open_stream(tmp_path, hurried):
+    with Daemon(tmp_path) as daemon, Judge(daemon.addr) as judge:
+        over = threading.Event()
+
+        def drafts():
+            yield Draft({}, "Hi", rationale=False)
+            over.wait(30)
+
+        events = judge.stream(drafts())
+        assert next(events).verdict.label == "PASS"
+        # Many pings on which nothing else is sent.
+        time.sleep(4)
+        daemon.pause()
+        gone = time.monotonic()
+        told, _ = refusal(Unavailable, lambda: next(events))
+        over.set()
+        assert told == ("UNAVAILABLE", "")
+        assert time.monotonic() - gone < 10
+
+
+def test_so_it_does_one_of_asyncio(tmp_path, hurried):
+    async def run(daemon):
+        async def drafts():
+            yield Draft({}, "Hi", rationale=False)
+            await asyncio.sleep(30)
+
+        async with AsyncJudge(daemon.addr) as judge:
+            events = judge.stream(drafts())
+            assert (await anext(events)).verdict.label == "PASS"
+            daemon.pause()
+            await asyncio.wait_for(anext(events), 10)
+
+    with Daemon(tmp_path) as daemon:
+        told, _ = refusal(Unavailable, lambda: asyncio.run(run(daemon)))
+        assert told == ("UNAVAILABLE", "")
 
 
 def test_without_a_model_the_rules_answer_and_say_why(tmp_path):

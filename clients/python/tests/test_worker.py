@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from judge.v1 import judge_pb2 as pb
-from judged_client import Failed, Judged, JudgeError, Reasoned, Unavailable
+from judged_client import DeadlineExceeded, Failed, Judged, JudgeError, Reasoned, Unavailable
 from judged_client.verdict import from_wire, timings, usage
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from worker import Worker  # noqa: E402
 
 FULL = Unavailable("RESOURCE_EXHAUSTED", "the queue is full", "QUEUE_FULL", retry_delay=0.01)
+LATE = ("DEADLINE_EXCEEDED", "the deadline is out of reach", "DEADLINE_OUT_OF_REACH")
 LINE = '{"id": "1", "context": {}, "draft": "Hi"}\n'
 
 
@@ -65,6 +66,20 @@ def test_a_draft_that_met_a_full_queue_is_sent_again():
     assert failures == 0
     assert [row["rationale"] for row in verdicts] == ["No rule fires."]
     assert [row["id"] for row in outbox] == ["1"]
+
+
+def test_so_is_one_whose_deadline_was_out_of_reach():
+    late = lambda draft: failed(draft, DeadlineExceeded(*LATE, retry_delay=0.01))  # noqa: E731
+    failures, _, outbox = work([late], [judged, reasoned])
+    assert failures == 0
+    assert [row["id"] for row in outbox] == ["1"]
+
+
+def test_a_deadline_that_says_no_time_to_come_back_is_a_failure():
+    late = lambda draft: failed(draft, DeadlineExceeded("DEADLINE_EXCEEDED", "too late"))  # noqa: E731
+    failures, verdicts, outbox = work([late])
+    assert (failures, outbox) == (1, [])
+    assert verdicts == [{"request_id": "1", "error": "DEADLINE_EXCEEDED: too late"}]
 
 
 def test_a_label_stands_where_its_rationale_fails():

@@ -2,9 +2,9 @@
 //!
 //!     worker verdicts.jsonl outbox.jsonl <drafts.jsonl
 //!
-//! A line is {"id": …, "context": {…}, "draft": …}. Verdicts are appended as they get ready. After a
-//! crash give the same lines again: an id that the daemon knows gets the same decision, and may be
-//! twice in the files.
+//! A line is {"id": …, "context": {…}, "draft": …, "channel": …}; without a channel it is the context's,
+//! or e-mail. Verdicts are appended as they get ready. After a crash give the same lines again: an id
+//! that the daemon knows gets the same decision, and may be twice in the files.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -13,7 +13,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use judged_client::{Connection, Draft, Event, Judge, JudgeError, Kind, Verdict};
+use judged_client::{Channel, Connection, Draft, Event, Judge, JudgeError, Kind, Verdict};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
 use tokio::sync::mpsc;
@@ -152,7 +152,7 @@ impl Worker {
             Event::Failed { request_id, .. } if self.labels.contains_key(&request_id) => {
                 self.decide(&request_id, String::new())
             }
-            Event::Failed { request_id, error } if error.kind() == Kind::Unavailable => {
+            Event::Failed { request_id, error } if is_passing(&error) => {
                 if let Some(draft) = self.open.get(&request_id).cloned() {
                     let todo = todo.clone();
                     let delay = error.retry_delay.unwrap_or(Duration::from_secs(1));
@@ -204,14 +204,27 @@ impl Worker {
     }
 }
 
+/// A deadline that is out of reach says when to come back, too.
+fn is_passing(error: &JudgeError) -> bool {
+    error.kind() == Kind::Unavailable || error.retry_delay.is_some()
+}
+
 fn read(line: &str) -> Result<Draft, String> {
     let row: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
     let text = |name: &str| {
         let text = row[name].as_str().map(str::to_owned);
         text.ok_or_else(|| format!("`{name}` is missing, or no text"))
     };
+    let channel = match row["channel"].as_str() {
+        None if row["channel"].is_null() => None,
+        Some("EMAIL") => Some(Channel::Email),
+        Some("SMS") => Some(Channel::Sms),
+        Some("LINKEDIN") => Some(Channel::Linkedin),
+        _ => return Err(format!("there is no channel {}", row["channel"])),
+    };
     Ok(Draft {
         request_id: text("id")?,
+        channel,
         ..Draft::new(&row["context"], text("draft")?)
     })
 }

@@ -120,7 +120,10 @@ impl Connection {
         };
         let endpoint = Endpoint::from_shared(url).map_err(|error| invalid(error.to_string()))?;
         let uri = endpoint.uri().clone();
-        let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT);
+        let endpoint = endpoint
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(PINGS_APART)
+            .keep_alive_timeout(PING_TIMEOUT);
         match uri.scheme_str() {
             Some("https") => endpoint
                 .tls_config(self.tls())
@@ -168,6 +171,9 @@ impl fmt::Debug for Connection {
 
 /// A machine that does not answer is tried again.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// While a call is open: what waits for a host that is gone without a word ends as `Unavailable`.
+const PINGS_APART: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 fn text(variable: &str) -> Option<String> {
     env::var(variable)

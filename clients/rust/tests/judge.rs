@@ -261,6 +261,21 @@ async fn a_stream_that_breaks_is_unavailable() {
     assert_eq!(events.next().await.unwrap_err().kind(), Kind::Unavailable);
 }
 
+/// It takes as long as the pings do: half a minute.
+#[tokio::test]
+async fn a_host_that_is_gone_without_a_word_ends_an_open_stream() {
+    let daemon = Daemon::start(&[]);
+    let drafts = tokio_stream::iter([named("one", OFFSHORE)]);
+    let endless = drafts.chain(tokio_stream::pending());
+    let mut events = daemon.judge().stream(endless).await.unwrap();
+    events.next().await.unwrap().unwrap();
+    events.next().await.unwrap().unwrap();
+    daemon.signal("STOP");
+    let ended = tokio::time::timeout(Duration::from_secs(50), events.next());
+    let error = ended.await.unwrap().unwrap_err();
+    assert_eq!(told(&error), (Code::Unavailable, "", Kind::Unavailable));
+}
+
 #[tokio::test]
 async fn a_report_reaches_the_decision() {
     let daemon = Daemon::start(&[]);

@@ -14,6 +14,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
 use daemon::Daemon;
+use judged_client::{Channel, Draft};
 use serde_json::{Value, json};
 
 const DISPATCH: [&str; 2] = ["--rules-pass", "DISPATCH"];
@@ -113,6 +114,40 @@ fn it_puts_into_the_outbox_only_what_may_be_sent() {
     );
     let odd = (0..20).map(|number| format!("{:02}", 2 * number + 1));
     assert_eq!(sent, odd.collect::<Vec<_>>());
+}
+
+/// An id stands for its content, and the channel is part of that.
+#[tokio::test]
+async fn a_draft_goes_by_the_channel_of_its_line() {
+    let daemon = Daemon::start(&DISPATCH);
+    let mut worker = Worker::start(&daemon);
+    let channels = [
+        ("email", json!("EMAIL"), Some(Channel::Email)),
+        ("linkedin", json!("LINKEDIN"), Some(Channel::Linkedin)),
+        ("none", Value::Null, None),
+        ("sms", json!("SMS"), Some(Channel::Sms)),
+    ];
+    let mut send = |id: &str, channel: &Value| {
+        let line = json!({"id": id, "context": {}, "draft": "Hi", "channel": channel});
+        writeln!(worker.stdin, "{line}").unwrap();
+    };
+    for (id, named, _) in &channels {
+        send(id, named);
+    }
+    send("fax", &json!("FAX"));
+    let (code, verdicts, sent) = worker.end();
+    assert_eq!(code, Some(1));
+    assert_eq!(verdicts[""]["error"], r#"there is no channel "FAX""#);
+    assert_eq!(sent, ["email", "linkedin", "none", "sms"]);
+    for (id, _, channel) in channels {
+        let draft = Draft {
+            request_id: id.to_owned(),
+            channel,
+            ..Draft::new("{}", "Hi")
+        };
+        let known = daemon.judge().judge(&draft).await.unwrap();
+        assert_eq!(verdicts[id]["decision_id"], known.decision_id);
+    }
 }
 
 #[test]

@@ -35,8 +35,8 @@ pub fn render(replay: &Replay) -> String {
                 match reported.finding {
                     FindingKind::Right => "would be judged so again",
                     FindingKind::FalsePositive => "would go out",
-                    FindingKind::MissedViolation => "would be found",
-                    FindingKind::Incident => "would be stopped",
+                    // No incident is among them: it tells no right label.
+                    FindingKind::MissedViolation | FindingKind::Incident => "would be found",
                 }
             ));
         }

@@ -10,6 +10,17 @@ from pathlib import Path
 import grpc
 
 
+#: While a call is open: what waits for a host that is gone without a word ends as `Unavailable`.
+KEEPALIVE = [
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    # This is the one that grpcio's core goes by.
+    ("grpc.http2.ping_timeout_ms", 10_000),
+    # Else a stream on which nothing is sent stops asking after two pings.
+    ("grpc.http2.max_pings_without_data", 0),
+]
+
+
 @dataclass(frozen=True)
 class Connection:
     """What is None is as the environment says: JUDGED_ADDR, JUDGED_CLIENT_TLS_CA, _CERT and _KEY
@@ -71,6 +82,7 @@ class Connection:
             # Else it is a second and more until an address that failed is tried again.
             ("grpc.initial_reconnect_backoff_ms", 200),
             ("grpc.max_reconnect_backoff_ms", 2000),
+            *KEEPALIVE,
         ]
 
 
