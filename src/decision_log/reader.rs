@@ -5,7 +5,9 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params, params_from_iter};
+use rusqlite::{
+    Connection, InterruptHandle, OpenFlags, OptionalExtension, Row, params, params_from_iter,
+};
 
 use super::error::LogError;
 use super::file::{check_kind, connect};
@@ -60,6 +62,20 @@ impl Reader {
             return Err(LogError::io("read", &path, reason));
         }
         Ok(Self { connection, path })
+    }
+
+    /// Ends what it reads at that moment, from another thread.
+    pub(super) fn interrupt_handle(&self) -> InterruptHandle {
+        self.connection.get_interrupt_handle()
+    }
+
+    /// Reads for a minute or more.
+    #[cfg(test)]
+    pub(super) fn scan_for_long(&self) -> Result<(), LogError> {
+        let sql =
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000000)
+            SELECT count(*) FROM n";
+        self.all(sql, [], |_| Ok(())).map(drop)
     }
 
     /// One decision, whole.
