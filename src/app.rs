@@ -85,7 +85,8 @@ impl App {
             config.policy.clone(),
             &bundle,
         ));
-        let edge = Edge::open(&config.edge)?;
+        let meter = Meter::default();
+        let edge = Edge::open(&config.edge, meter.clone())?;
         let (listeners, restarts) = match inherited {
             Some(Inherited { listeners, history }) => (listeners, Some(history)),
             None => (listen(config).await?, None),
@@ -102,7 +103,7 @@ impl App {
             None => Traces::off(),
         };
         let watch = Arc::new(Watch {
-            meter: Meter::default(),
+            meter,
             traces: traces.clone(),
         });
         for addr in [judge_addr, control_addr] {
