@@ -59,10 +59,14 @@ pub enum QueueError {
     #[error("consumer `{name}` does not ask for explicit acknowledgements: drafts would be lost")]
     NoAcks { name: String },
     #[error(
-        "consumer `{name}` delivers a draft {server} times at most, so that a draft that fails so \
-         often would be lost: set its max_deliver to -1, or --max-deliver below it"
+        "consumer `{name}` delivers a draft {server} times at most, so that one that comes again so \
+         often, be it for outages, would be lost: set its max_deliver to -1, or above {most}"
     )]
-    GivesUp { name: String, server: i64 },
+    GivesUp {
+        name: String,
+        server: i64,
+        most: i64,
+    },
     #[error(
         "no stream takes `{subject}`: what is published there would be lost; make one, or let --create make it"
     )]
@@ -95,12 +99,13 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 impl Queue {
-    /// Checks all that drafts could be lost by; makes what is missing, if asked.
+    /// Checks all that drafts could be lost by, if one may be delivered `most` times; makes what is
+    /// missing, if asked.
     pub async fn open(
         client: Client,
         names: &Names,
         creation: Option<Creation>,
-        max_deliver: i64,
+        most: i64,
     ) -> Result<Self, QueueError> {
         let context = jetstream::new(client);
         if let Some(creation) = creation {
@@ -113,8 +118,8 @@ impl Queue {
             return Err(QueueError::NoAcks { name });
         }
         let server = config.max_deliver;
-        if server > 0 && server <= max_deliver {
-            return Err(QueueError::GivesUp { name, server });
+        if server > 0 && server <= most {
+            return Err(QueueError::GivesUp { name, server, most });
         }
         for subject in [&names.verdicts, &names.dead] {
             let taken = context.stream_by_subject(subject.clone()).await;
