@@ -164,7 +164,7 @@ impl Queue {
         self.publish(&self.verdicts, headers, payload, stop).await
     }
 
-    /// The same for a dead letter, which has the message's own bytes.
+    /// The same for a dead letter, which has the message's own bytes as far as there is room.
     pub(super) async fn bury(
         &self,
         at: &Delivery,
@@ -172,12 +172,28 @@ impl Queue {
         poison: &Poison,
         stop: &CancellationToken,
     ) -> Result<Published, PublishError> {
-        let mut headers = headers(at, &at.key());
-        headers.insert("Judged-Reason", poison.reason.as_str());
-        headers.insert("Judged-Error", poison.error.as_str());
-        headers.insert("Judged-Delivered", at.count.to_string());
-        let payload = message.payload.to_vec();
-        self.publish(&self.dead, headers, payload, stop).await
+        let mut short = headers(at, &at.key());
+        short.insert("Judged-Reason", poison.reason.as_str());
+        short.insert("Judged-Delivered", at.count.to_string());
+        let mut whole = short.clone();
+        whole.insert("Judged-Error", poison.error.as_str());
+        let mut empty = whole.clone();
+        let bytes = message.payload.len();
+        empty.insert("Judged-Left-Out", format!("{bytes} bytes"));
+        let payload = || message.payload.to_vec();
+        // Headers count towards what a message may have, and the draft may have had all of that.
+        for (headers, payload) in [(whole, payload()), (short, payload())] {
+            match self.publish(&self.dead, headers, payload, stop).await {
+                Err(error) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {}
+                outcome => return outcome,
+            }
+        }
+        tracing::error!(
+            sequence = at.sequence,
+            bytes,
+            "a dead letter is without its message, which leaves no room for headers"
+        );
+        self.publish(&self.dead, empty, Vec::new(), stop).await
     }
 
     async fn publish(

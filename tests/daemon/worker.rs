@@ -16,7 +16,7 @@ use crate::support::scrape::Page;
 use async_nats::jetstream::consumer::AckPolicy;
 use async_nats::jetstream::consumer::pull::Config as ConsumerConfig;
 use async_nats::jetstream::stream::Config as StreamConfig;
-use async_nats::jetstream::AckKind;
+use async_nats::jetstream::{AckKind, Message};
 use serde_json::Value;
 use tokio_stream::StreamExt;
 
@@ -351,6 +351,45 @@ async fn a_draft_that_comes_far_too_often_is_dead_unasked() {
     assert_eq!(header(&dead[0], "Judged-Delivered"), "11");
     worker.terminate();
     assert_eq!(worker.ended()["judged"], 0);
+}
+
+/// What the server in the test below takes of a message.
+const MAX_PAYLOAD: usize = 64 << 10;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn poison_that_leaves_no_room_for_headers_leaves_the_queue_all_the_same() {
+    let nats = NatsServer::start_with(&format!("max_payload: {MAX_PAYLOAD}"));
+    let streams = nats.streams().await;
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let worker = WorkerProcess::start(&nats, &nobody, &[]);
+    until_streams(&streams).await;
+    let of = |bytes: usize| {
+        let field = "f".repeat(500);
+        let draft = format!(r#"{{"context": {{}}, "draft": "Hi", "{field}": 1}}"#);
+        let blanks = " ".repeat(bytes - draft.len());
+        draft + &blanks
+    };
+    // There is room for all headers, for all but the error, for none.
+    let sizes = [MAX_PAYLOAD - 1024, MAX_PAYLOAD - 400, MAX_PAYLOAD];
+    for bytes in sizes {
+        streams.publish_bare(of(bytes)).await;
+    }
+    streams.until_count("judged-dead", 3).await;
+    streams.until_count("judged-drafts", 0).await;
+    let dead = streams.all("judged-dead").await;
+    let kept = [&of(sizes[0])[..], &of(sizes[1]), ""];
+    for (message, kept) in dead.iter().zip(kept) {
+        assert_eq!(header(message, "Judged-Reason"), "NO_DRAFT");
+        assert_eq!(message.payload.len(), kept.len());
+        assert_eq!(&message.payload[..], kept.as_bytes());
+    }
+    let has = |message: &Message, name| message.headers.as_ref().unwrap().get(name).is_some();
+    let told = |name| [0, 1, 2].map(|number: usize| has(&dead[number], name));
+    assert_eq!(told("Judged-Error"), [true, false, true]);
+    assert_eq!(told("Judged-Left-Out"), [false, false, true]);
+    assert_eq!(header(&dead[2], "Judged-Left-Out"), "65536 bytes");
+    worker.terminate();
+    assert_eq!(worker.ended()["dead_letters"], 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

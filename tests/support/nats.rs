@@ -120,6 +120,13 @@ impl Streams {
         sent.await.unwrap().await.unwrap();
     }
 
+    /// The same without a single header.
+    pub async fn publish_bare(&self, payload: impl Into<Vec<u8>>) {
+        let payload: Vec<u8> = payload.into();
+        let sent = self.context.publish("judged.drafts", payload.into());
+        sent.await.unwrap().await.unwrap();
+    }
+
     /// Messages in a stream; none where it is not made yet.
     pub async fn count(&self, stream: &str) -> u64 {
         match self.context.get_stream(stream).await {
