@@ -480,3 +480,26 @@ async fn streams_over_the_limit_wait_for_a_free_one() {
         asked.await.unwrap().unwrap();
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_say_nothing_to_the_metrics_are_closed_and_keep_nobody_out() {
+    let daemon = measured(Setup::new()).start().await;
+    let addr = daemon.metrics_addr.unwrap();
+    let before = Page::of(&daemon).await.value("process_open_fds");
+    let mut silent = Vec::new();
+    for number in 0..300 {
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        if number % 2 == 0 {
+            let begun = stream.write_all(b"GET /metrics HTTP/1.1\r\n").await;
+            begun.unwrap();
+        }
+        silent.push(stream);
+    }
+    let held = Page::of(&daemon).await.value("process_open_fds") - before;
+    // The test's own end of each is in this process too.
+    assert!(held < 300.0 + 100.0, "they hold {held} files");
+    others_are_served(&daemon).await;
+    for stream in &mut silent {
+        until_closed(stream).await;
+    }
+}
