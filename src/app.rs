@@ -63,13 +63,17 @@ impl App {
         Self::start_under(config, bundle, source, None).await
     }
 
-    /// The same, with what a supervisor hands over: it listens there, whatever the
-    /// settings say.
+    /// The same, with what a supervisor hands over: it listens there, on whatever ports
+    /// the settings name by now. The addresses must be the same still: what the settings
+    /// say of TLS and tokens is meant for those that they name.
     pub async fn start_under(
         config: &Config,
         bundle: Bundle,
         source: impl Source + 'static,
         inherited: Option<Inherited>,
+        if let Some(inherited) = &inherited {
+            check_addresses(&inherited.listeners, config)?;
+        }
     ) -> anyhow::Result<Self> {
         let state = hold_state_dir(&config.state_dir)?;
         let bundle = Arc::new(bundle);
@@ -326,6 +330,34 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+/// Whether a supervisor's sockets are still on the addresses of the settings, which each daemon
+/// reads again.
+fn check_addresses(listeners: &Listeners, config: &Config) -> anyhow::Result<()> {
+    for (setting, listener, wanted) in [
+        ("listen", Some(&listeners.judge), Some(config.listen)),
+        (
+            "control_listen",
+            Some(&listeners.control),
+            Some(config.control_listen),
+        ),
+        (
+            "metrics_listen",
+            listeners.metrics.as_ref(),
+            config.metrics_listen,
+        ),
+    ] {
+        let Some(listener) = listener else { continue };
+        let held = listener.local_addr()?;
+        if wanted.is_none_or(|wanted| wanted.ip() != held.ip()) {
+            bail!(
+                "`{setting}` has changed since the supervisor began to listen on `{held}`: \
+                 restart the supervisor"
+            );
+        }
+    }
+    Ok(())
+}
+
 }
 
 /// As the settings say.
