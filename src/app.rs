@@ -1,7 +1,6 @@
 //! The daemon: settings to a running server, and its end.
 
 use std::fs::File;
-use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Weak};
@@ -71,10 +70,10 @@ impl App {
         bundle: Bundle,
         source: impl Source + 'static,
         inherited: Option<Inherited>,
+    ) -> anyhow::Result<Self> {
         if let Some(inherited) = &inherited {
             check_addresses(&inherited.listeners, config)?;
         }
-    ) -> anyhow::Result<Self> {
         let state = hold_state_dir(&config.state_dir)?;
         let bundle = Arc::new(bundle);
         let log = open_log(config).await?;
@@ -179,12 +178,6 @@ impl App {
 
     pub fn judge(&self) -> &Arc<Judge> {
         &self.judge
-    }
-
-    /// Serves until `signal`, then drains.
-    pub async fn serve_until(self, signal: impl Future<Output = ()>) {
-        signal.await;
-        self.shut_down().await;
     }
 
     /// Refuses what is new, finishes what was accepted, within the limit.
@@ -330,6 +323,13 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}
+
+/// As the settings say.
+pub async fn listen(config: &Config) -> Result<Listeners, ListenError> {
+    Listeners::bind(config.listen, config.control_listen, config.metrics_listen).await
+}
+
 /// Whether a supervisor's sockets are still on the addresses of the settings, which each daemon
 /// reads again.
 fn check_addresses(listeners: &Listeners, config: &Config) -> anyhow::Result<()> {
@@ -356,13 +356,6 @@ fn check_addresses(listeners: &Listeners, config: &Config) -> anyhow::Result<()>
         }
     }
     Ok(())
-}
-
-}
-
-/// As the settings say.
-pub async fn listen(config: &Config) -> Result<Listeners, ListenError> {
-    Listeners::bind(config.listen, config.control_listen, config.metrics_listen).await
 }
 
 /// Reads all of the log once, which takes a moment for each gigabyte.

@@ -34,7 +34,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use self::command::Command;
 use self::file::LogFile;
@@ -232,21 +232,9 @@ impl DecisionLog {
         page_token: &str,
     ) -> Result<Page, LogError> {
         let token = page_token.to_owned();
-        let page_size = page_size.min(reader::export_page(contents));
+        let page_size = page_size.min(reader::page_limit(contents));
         let list = move |reader: &Reader| reader.list(&filter, contents, page_size, &token);
         self.readers.scan(list).await
-    }
-
-    /// Every decision in the order of the list. Reading follows the receiver,
-    /// and ends when that is dropped.
-    pub fn export(
-        &self,
-        filter: Filter,
-        contents: Contents,
-    ) -> mpsc::Receiver<Result<Entry, LogError>> {
-        let (entries, receiver) = mpsc::channel(1);
-        tokio::spawn(export(self.readers.clone(), filter, contents, entries));
-        receiver
     }
 
     /// The newest decision for a request id that was received then or later.
@@ -325,37 +313,5 @@ impl DecisionLog {
             })
             .unwrap();
         wait.await.unwrap();
-    }
-}
-
-async fn export(
-    readers: Readers,
-    filter: Filter,
-    contents: Contents,
-    entries: mpsc::Sender<Result<Entry, LogError>>,
-) {
-    let mut token = String::new();
-    loop {
-        let (filter, from) = (filter.clone(), std::mem::take(&mut token));
-        let size = reader::export_page(contents);
-        let page = readers
-            .scan(move |reader| reader.list(&filter, contents, size, &from))
-            .await;
-        let page = match page {
-            Ok(page) => page,
-            Err(error) => {
-                let _ = entries.send(Err(error)).await;
-                return;
-            }
-        };
-        for entry in page.entries {
-            if entries.send(Ok(entry)).await.is_err() {
-                return;
-            }
-        }
-        if page.next_page_token.is_empty() {
-            return;
-        }
-        token = page.next_page_token;
     }
 }

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use self::nats::NatsArgs;
@@ -250,8 +250,8 @@ async fn work(
     let mut working = tokio::spawn(worker.run());
     let counts = tokio::select! {
         counts = &mut working => counts?,
-        _ = terminate.recv() => ended(&stop, &mut working, &mut terminate).await?,
-        _ = interrupt.recv() => ended(&stop, &mut working, &mut interrupt).await?,
+        _ = terminate.recv() => ended(&stop, &mut working, [terminate, interrupt]).await?,
+        _ = interrupt.recv() => ended(&stop, &mut working, [terminate, interrupt]).await?,
     };
     match args.json {
         true => print::out!("{}", to_json(&counts)),
@@ -265,17 +265,19 @@ async fn bind(addr: SocketAddr) -> anyhow::Result<TcpListener> {
     bound.with_context(|| format!("cannot listen on `{addr}`"))
 }
 
-/// Drains; a second signal ends it at once.
+/// Drains; a second signal, of whichever kind, ends it at once.
 async fn ended(
     stop: &CancellationToken,
     working: &mut tokio::task::JoinHandle<Counts>,
-    again: &mut tokio::signal::unix::Signal,
+    [mut terminate, mut interrupt]: [Signal; 2],
 ) -> anyhow::Result<Counts> {
     stop.cancel();
     tokio::select! {
-        counts = working => Ok(counts?),
-        _ = again.recv() => anyhow::bail!("a second signal: ending at once; drafts in flight come again"),
+        counts = working => return Ok(counts?),
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
+    anyhow::bail!("a second signal: ending at once; drafts in flight come again")
 }
 
 fn to_json(counts: &Counts) -> serde_json::Value {

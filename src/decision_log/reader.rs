@@ -1,7 +1,6 @@
 //! One connection that only reads.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -111,29 +110,6 @@ impl Reader {
         })
     }
 
-    /// Every decision, in the order of the list, until `each` breaks. No more
-    /// than a page is in memory, and no transaction stays open.
-    pub fn export(
-        &self,
-        filter: &Filter,
-        contents: Contents,
-        mut each: impl FnMut(Entry) -> ControlFlow<()>,
-    ) -> Result<(), LogError> {
-        let mut token = String::new();
-        loop {
-            let page = self.list(filter, contents, export_page(contents), &token)?;
-            for entry in page.entries {
-                if each(entry).is_break() {
-                    return Ok(());
-                }
-            }
-            if page.next_page_token.is_empty() {
-                return Ok(());
-            }
-            token = page.next_page_token;
-        }
-    }
-
     /// The newest decision for a request id that was received then or later.
     pub fn find_request(
         &self,
@@ -216,8 +192,8 @@ impl Reader {
     }
 }
 
-/// Decisions that an export reads at once.
-pub fn export_page(contents: Contents) -> usize {
+/// The most decisions that the daemon gives at once.
+pub fn page_limit(contents: Contents) -> usize {
     match contents {
         Contents::With => CONTENTS_PAGE,
         Contents::Without => PAGE_LIMIT,

@@ -421,6 +421,28 @@ async fn sigterm_finishes_what_is_in_flight_and_leaves_the_rest_to_others() {
     drop(other);
 }
 
+/// A terminal sends SIGINT to what a service manager has sent SIGTERM.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_signal_of_the_other_kind_ends_a_worker_at_once() {
+    let gate = Gate::default();
+    let daemon = Setup::new().gated(&gate).start().await;
+    let nats = NatsServer::start();
+    let streams = nats.streams().await;
+    let patient = ["--drain-timeout", "600"];
+    let worker = WorkerProcess::start(&nats, &daemon.judge_addr, &patient);
+    until_streams(&streams).await;
+    gate.close();
+    streams.publish(draft("a", "Hi")).await;
+    gate.until_reached().await;
+    worker.signal("TERM");
+    until_told_in_the_log(&worker, "draining").await;
+    worker.signal("INT");
+    let ran = tokio::task::spawn_blocking(|| worker.end()).await.unwrap();
+    gate.open();
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains("a second signal"), "{ran:?}");
+}
+
 const METRICS: [&str; 2] = ["--metrics-listen", "127.0.0.1:0"];
 
 /// The page once a series has the value.

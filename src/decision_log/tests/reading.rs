@@ -1,3 +1,5 @@
+use tokio::sync::mpsc;
+
 use super::*;
 
 const SOON: Duration = Duration::from_secs(10);
