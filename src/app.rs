@@ -1,7 +1,6 @@
 //! The daemon: settings to a running server, and its end.
 
 use std::fs::File;
-use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Weak};
@@ -63,14 +62,18 @@ impl App {
         Self::start_under(config, bundle, source, None).await
     }
 
-    /// The same, with what a supervisor hands over: it listens there, whatever the
-    /// settings say.
+    /// The same, with what a supervisor hands over: it listens there, on whatever ports
+    /// the settings name by now. The addresses must be the same still: what the settings
+    /// say of TLS and tokens is meant for those that they name.
     pub async fn start_under(
         config: &Config,
         bundle: Bundle,
         source: impl Source + 'static,
         inherited: Option<Inherited>,
     ) -> anyhow::Result<Self> {
+        if let Some(inherited) = &inherited {
+            check_addresses(&inherited.listeners, config)?;
+        }
         let state = hold_state_dir(&config.state_dir)?;
         let bundle = Arc::new(bundle);
         let log = open_log(config).await?;
@@ -85,7 +88,8 @@ impl App {
             config.policy.clone(),
             &bundle,
         ));
-        let edge = Edge::open(&config.edge)?;
+        let meter = Meter::default();
+        let edge = Edge::open(&config.edge, meter.clone())?;
         let (listeners, restarts) = match inherited {
             Some(Inherited { listeners, history }) => (listeners, Some(history)),
             None => (listen(config).await?, None),
@@ -102,7 +106,7 @@ impl App {
             None => Traces::off(),
         };
         let watch = Arc::new(Watch {
-            meter: Meter::default(),
+            meter,
             traces: traces.clone(),
         });
         for addr in [judge_addr, control_addr] {
@@ -174,12 +178,6 @@ impl App {
 
     pub fn judge(&self) -> &Arc<Judge> {
         &self.judge
-    }
-
-    /// Serves until `signal`, then drains.
-    pub async fn serve_until(self, signal: impl Future<Output = ()>) {
-        signal.await;
-        self.shut_down().await;
     }
 
     /// Refuses what is new, finishes what was accepted, within the limit.
@@ -330,6 +328,34 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
 /// As the settings say.
 pub async fn listen(config: &Config) -> Result<Listeners, ListenError> {
     Listeners::bind(config.listen, config.control_listen, config.metrics_listen).await
+}
+
+/// Whether a supervisor's sockets are still on the addresses of the settings, which each daemon
+/// reads again.
+fn check_addresses(listeners: &Listeners, config: &Config) -> anyhow::Result<()> {
+    for (setting, listener, wanted) in [
+        ("listen", Some(&listeners.judge), Some(config.listen)),
+        (
+            "control_listen",
+            Some(&listeners.control),
+            Some(config.control_listen),
+        ),
+        (
+            "metrics_listen",
+            listeners.metrics.as_ref(),
+            config.metrics_listen,
+        ),
+    ] {
+        let Some(listener) = listener else { continue };
+        let held = listener.local_addr()?;
+        if wanted.is_none_or(|wanted| wanted.ip() != held.ip()) {
+            bail!(
+                "`{setting}` has changed since the supervisor began to listen on `{held}`: \
+                 restart the supervisor"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Reads all of the log once, which takes a moment for each gigabyte.

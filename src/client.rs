@@ -36,6 +36,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Connection = InterceptedService<Transport, Bearer>;
 
+/// What ControlService answers is as long as what the daemon was asked about: a page of an export has
+/// up to sixteen decisions, each on a message of up to 64 MiB. No message of gRPC is longer than this.
+const ANSWER_LIMIT: usize = u32::MAX as usize;
+
 /// How long a daemon that lives takes at most to say so.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -95,7 +99,8 @@ impl Client {
     fn over(connection: Connection) -> Self {
         Self {
             judge: JudgeServiceClient::new(connection.clone()),
-            control: ControlServiceClient::new(connection.clone()),
+            control: ControlServiceClient::new(connection.clone())
+                .max_decoding_message_size(ANSWER_LIMIT),
             health: HealthClient::new(connection),
         }
     }

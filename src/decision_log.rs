@@ -34,7 +34,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use self::command::Command;
 use self::file::LogFile;
@@ -213,13 +213,13 @@ impl DecisionLog {
 
     pub async fn state(&self, key: &str) -> Result<Option<Value>, LogError> {
         let key = key.to_owned();
-        self.readers.ask(move |reader| reader.state(&key)).await
+        self.readers.look_up(move |reader| reader.state(&key)).await
     }
 
     /// One decision, whole.
     pub async fn get(&self, decision_id: &str) -> Result<Option<Entry>, LogError> {
         let id = decision_id.to_owned();
-        self.readers.ask(move |reader| reader.get(&id)).await
+        self.readers.look_up(move |reader| reader.get(&id)).await
     }
 
     /// The newest first. An empty token begins the list. Pages with contents are
@@ -232,21 +232,9 @@ impl DecisionLog {
         page_token: &str,
     ) -> Result<Page, LogError> {
         let token = page_token.to_owned();
-        let page_size = page_size.min(reader::export_page(contents));
+        let page_size = page_size.min(reader::page_limit(contents));
         let list = move |reader: &Reader| reader.list(&filter, contents, page_size, &token);
-        self.readers.ask(list).await
-    }
-
-    /// Every decision in the order of the list. Reading follows the receiver,
-    /// and ends when that is dropped.
-    pub fn export(
-        &self,
-        filter: Filter,
-        contents: Contents,
-    ) -> mpsc::Receiver<Result<Entry, LogError>> {
-        let (entries, receiver) = mpsc::channel(1);
-        tokio::spawn(export(self.readers.clone(), filter, contents, entries));
-        receiver
+        self.readers.scan(list).await
     }
 
     /// The newest decision for a request id that was received then or later.
@@ -257,12 +245,12 @@ impl DecisionLog {
     ) -> Result<Option<Recorded>, LogError> {
         let id = request_id.to_owned();
         self.readers
-            .ask(move |reader| reader.find_request(&id, since))
+            .look_up(move |reader| reader.find_request(&id, since))
             .await
     }
 
     pub async fn last_spot_check(&self) -> Result<Option<SpotCheck>, LogError> {
-        self.readers.ask(Reader::last_spot_check).await
+        self.readers.look_up(Reader::last_spot_check).await
     }
 
     /// How the model did on each probe, by the last reports of decisions that were
@@ -272,10 +260,10 @@ impl DecisionLog {
         since: SystemTime,
     ) -> Result<BTreeMap<String, ProbeScore>, LogError> {
         let ask = move |reader: &Reader| reader.reported_accuracy(since);
-        self.readers.ask(ask).await
+        self.readers.scan(ask).await
     }
 
-    /// Writes what waits, and closes the file. Other handles get
+    /// Interrupts what is read, writes what waits, and closes the file. Other handles get
     /// [`LogError::Closed`] from then on.
     pub async fn close(&self) {
         self.readers.close().await;
@@ -325,37 +313,5 @@ impl DecisionLog {
             })
             .unwrap();
         wait.await.unwrap();
-    }
-}
-
-async fn export(
-    readers: Readers,
-    filter: Filter,
-    contents: Contents,
-    entries: mpsc::Sender<Result<Entry, LogError>>,
-) {
-    let mut token = String::new();
-    loop {
-        let (filter, from) = (filter.clone(), std::mem::take(&mut token));
-        let size = reader::export_page(contents);
-        let page = readers
-            .ask(move |reader| reader.list(&filter, contents, size, &from))
-            .await;
-        let page = match page {
-            Ok(page) => page,
-            Err(error) => {
-                let _ = entries.send(Err(error)).await;
-                return;
-            }
-        };
-        for entry in page.entries {
-            if entries.send(Ok(entry)).await.is_err() {
-                return;
-            }
-        }
-        if page.next_page_token.is_empty() {
-            return;
-        }
-        token = page.next_page_token;
     }
 }

@@ -29,6 +29,7 @@ use self::accept::Listener;
 pub use self::error::EdgeError;
 use self::gate::Gate;
 pub use self::tls::TlsFiles;
+use crate::rpc::meter::Meter;
 use crate::tokens::Current;
 
 #[derive(Clone, Debug)]
@@ -80,6 +81,7 @@ pub struct Edge {
     limits: Limits,
     tls: watch::Receiver<Option<Arc<ServerConfig>>>,
     tokens: Current,
+    meter: Meter,
 }
 
 impl Edge {
@@ -88,7 +90,7 @@ impl Edge {
     ///
     /// # Errors
     /// A file that cannot be read or used.
-    pub fn open(config: &Config) -> Result<Self, EdgeError> {
+    pub fn open(config: &Config, meter: Meter) -> Result<Self, EdgeError> {
         let tls = match &config.guard.tls {
             Some(files) => reload::watched(files.clone())?,
             None => watch::channel(None).1,
@@ -106,6 +108,7 @@ impl Edge {
             limits: config.limits,
             tls,
             tokens,
+            meter,
         })
     }
 
@@ -125,6 +128,7 @@ impl Edge {
                 calls: Arc::new(Semaphore::new(self.limits.calls)),
                 routes: routes.prepare(),
                 patience: self.limits.call,
+                meter: self.meter.clone(),
             },
         };
         tokio::spawn(server.serve(listener, stop))

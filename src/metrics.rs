@@ -57,6 +57,11 @@ impl Metrics {
             calls.control.failed.clone(),
         );
         registry.register(
+            "judged_edge_refused",
+            "Calls of both services that were refused before a service saw them, by reason",
+            calls.refused.clone(),
+        );
+        registry.register(
             "judged_stage_seconds",
             "Time that newly decided requests spent in each stage",
             calls.stages.clone(),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
 use opentelemetry::trace::{Span as _, SpanKind, Status, TraceContextExt, Tracer, TracerProvider};
-use opentelemetry::{Context, KeyValue};
+use opentelemetry::{Context, Key, KeyValue};
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
@@ -66,7 +66,8 @@ pub struct TracesError {
     source: ExporterBuildError,
 }
 
-/// The name by which a collector knows this service, unless OTEL_SERVICE_NAME says another.
+/// The name by which a collector knows this service, unless OTEL_SERVICE_NAME or
+/// OTEL_RESOURCE_ATTRIBUTES say another.
 const SERVICE_NAME: &str = "judged";
 
 impl Traces {
@@ -89,7 +90,10 @@ impl Traces {
             })?;
         let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
         let mut resource = Resource::builder().with_attribute(version);
-        if std::env::var_os("OTEL_SERVICE_NAME").is_none() {
+        let named = Resource::builder().build();
+        let named = named.get(&Key::from_static_str("service.name"));
+        // What the SDK says where the variables say nothing.
+        if named.is_none_or(|name| name.as_str().starts_with("unknown_service")) {
             resource = resource.with_service_name(SERVICE_NAME);
         }
         let provider = SdkTracerProvider::builder()

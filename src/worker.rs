@@ -38,7 +38,7 @@ use crate::verdict::{Decision, RationaleMode};
 pub struct Limits {
     /// Drafts that are with the daemon, or wait for it, at the same time; above 0.
     pub in_flight: u32,
-    /// A draft that is delivered more often is dead.
+    /// A draft that fails once more, though it was delivered more often, is dead.
     pub max_deliver: i64,
     /// The deadline of each request.
     pub timeout: Duration,
@@ -56,6 +56,17 @@ pub struct Worker {
     tally: Tally,
     at_work: TaskTracker,
     stop: CancellationToken,
+}
+
+/// Outages and deaths of workers are deliveries too. A draft that came so many times as often as
+/// its tries may fail is taken for what the workers die of, and is asked about no more.
+const SURELY: i64 = 10;
+
+impl Limits {
+    /// Deliveries after which a draft is dead, whatever they ended in.
+    pub fn most_deliveries(&self) -> i64 {
+        self.max_deliver.saturating_mul(SURELY)
+    }
 }
 
 /// How long nothing is pulled after a pull failed.
@@ -173,8 +184,8 @@ impl Worker {
             Ok(delivery) => delivery,
             Err(error) => return tracing::error!(%error, "a message says nothing of its stream"),
         };
-        if delivery.count > self.limits.max_deliver {
-            let poison = Poison::too_often(self.limits.max_deliver);
+        if delivery.count > self.limits.most_deliveries() {
+            let poison = Poison::too_often(delivery.count, "it ended in nothing each time");
             return self.bury(message, &delivery, &poison).await;
         }
         let question = match delivery.question(message) {
@@ -191,6 +202,10 @@ impl Worker {
             Asked::Failed(error) => {
                 tracing::warn!(id, delivered = delivery.count, %error, "not judged; trying again");
                 self.tally.failed();
+                if delivery.count > self.limits.max_deliver {
+                    let poison = Poison::too_often(delivery.count, &error.to_string());
+                    return self.bury(message, &delivery, &poison).await;
+                }
                 self.give_back(message, Some(delivery.pause())).await;
             }
             Asked::Away(delay) => self.give_back(message, delay).await,

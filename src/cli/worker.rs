@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use self::nats::NatsArgs;
@@ -34,8 +34,9 @@ What becomes of a draft:
   daemon away/full  it waits, and tells the server so; after --patience all but one are given back, and
                     nothing more is pulled until the daemon answers
   failed            given back, to be tried again after 1 s, 2 s, 4 s … 60 s
-  poison            no draft, refused by the daemon, or delivered more than --max-deliver times: published
-                    as it came to --dead, with the headers Judged-Reason and Judged-Error, and taken off
+  poison            no draft, refused by the daemon, or failed when it was delivered more than --max-deliver
+                    times (or ten times as often, whatever the deliveries ended in): published as it came
+                    to --dead, with the headers Judged-Reason and Judged-Error, and taken off
 
 Workers with the same --consumer share the drafts: start as many as there are daemons to feed. SIGTERM
 ends one: what it has is finished within --drain-timeout, or comes again to another.
@@ -98,7 +99,8 @@ pub struct WorkerArgs {
     #[arg(long, value_name = "N", default_value_t = 8, env = "JUDGED_WORKER_IN_FLIGHT", value_parser = clap::value_parser!(u32).range(1..=4096))]
     in_flight: u32,
 
-    /// A draft that is delivered more often is poison.
+    /// A draft that fails when it was delivered more often is poison. An outage of the daemon is no
+    /// failure.
     #[arg(long, value_name = "N", default_value_t = 10, env = "JUDGED_WORKER_MAX_DELIVER", value_parser = clap::value_parser!(i64).range(1..))]
     max_deliver: i64,
 
@@ -227,7 +229,8 @@ async fn work(
             });
         }
     };
-    let queue = match Queue::open(nats, &args.names(), creation, limits.max_deliver).await {
+    let most = limits.most_deliveries();
+    let queue = match Queue::open(nats, &args.names(), creation, most).await {
         Ok(queue) => queue,
         Err(error) => {
             print::error_chain(&error);
@@ -247,8 +250,8 @@ async fn work(
     let mut working = tokio::spawn(worker.run());
     let counts = tokio::select! {
         counts = &mut working => counts?,
-        _ = terminate.recv() => ended(&stop, &mut working, &mut terminate).await?,
-        _ = interrupt.recv() => ended(&stop, &mut working, &mut interrupt).await?,
+        _ = terminate.recv() => ended(&stop, &mut working, [terminate, interrupt]).await?,
+        _ = interrupt.recv() => ended(&stop, &mut working, [terminate, interrupt]).await?,
     };
     match args.json {
         true => print::out!("{}", to_json(&counts)),
@@ -262,17 +265,19 @@ async fn bind(addr: SocketAddr) -> anyhow::Result<TcpListener> {
     bound.with_context(|| format!("cannot listen on `{addr}`"))
 }
 
-/// Drains; a second signal ends it at once.
+/// Drains; a second signal, of whichever kind, ends it at once.
 async fn ended(
     stop: &CancellationToken,
     working: &mut tokio::task::JoinHandle<Counts>,
-    again: &mut tokio::signal::unix::Signal,
+    [mut terminate, mut interrupt]: [Signal; 2],
 ) -> anyhow::Result<Counts> {
     stop.cancel();
     tokio::select! {
-        counts = working => Ok(counts?),
-        _ = again.recv() => anyhow::bail!("a second signal: ending at once; drafts in flight come again"),
+        counts = working => return Ok(counts?),
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
+    anyhow::bail!("a second signal: ending at once; drafts in flight come again")
 }
 
 fn to_json(counts: &Counts) -> serde_json::Value {

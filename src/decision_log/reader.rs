@@ -1,11 +1,12 @@
 //! One connection that only reads.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params, params_from_iter};
+use rusqlite::{
+    Connection, InterruptHandle, OpenFlags, OptionalExtension, Row, params, params_from_iter,
+};
 
 use super::error::LogError;
 use super::file::{check_kind, connect};
@@ -62,6 +63,20 @@ impl Reader {
         Ok(Self { connection, path })
     }
 
+    /// Ends what it reads at that moment, from another thread.
+    pub(super) fn interrupt_handle(&self) -> InterruptHandle {
+        self.connection.get_interrupt_handle()
+    }
+
+    /// Reads for a minute or more.
+    #[cfg(test)]
+    pub(super) fn scan_for_long(&self) -> Result<(), LogError> {
+        let sql =
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000000)
+            SELECT count(*) FROM n";
+        self.all(sql, [], |_| Ok(())).map(drop)
+    }
+
     /// One decision, whole.
     pub fn get(&self, decision_id: &str) -> Result<Option<Entry>, LogError> {
         let sql = format!("{SELECT} WHERE d.decision_id = ?");
@@ -93,29 +108,6 @@ impl Reader {
             next_page_token: last.map_or_else(String::new, |(_, cursor)| cursor.token()),
             entries: rows.into_iter().map(|(entry, _)| entry).collect(),
         })
-    }
-
-    /// Every decision, in the order of the list, until `each` breaks. No more
-    /// than a page is in memory, and no transaction stays open.
-    pub fn export(
-        &self,
-        filter: &Filter,
-        contents: Contents,
-        mut each: impl FnMut(Entry) -> ControlFlow<()>,
-    ) -> Result<(), LogError> {
-        let mut token = String::new();
-        loop {
-            let page = self.list(filter, contents, export_page(contents), &token)?;
-            for entry in page.entries {
-                if each(entry).is_break() {
-                    return Ok(());
-                }
-            }
-            if page.next_page_token.is_empty() {
-                return Ok(());
-            }
-            token = page.next_page_token;
-        }
     }
 
     /// The newest decision for a request id that was received then or later.
@@ -200,8 +192,8 @@ impl Reader {
     }
 }
 
-/// Decisions that an export reads at once.
-pub fn export_page(contents: Contents) -> usize {
+/// The most decisions that the daemon gives at once.
+pub fn page_limit(contents: Contents) -> usize {
     match contents {
         Contents::With => CONTENTS_PAGE,
         Contents::Without => PAGE_LIMIT,

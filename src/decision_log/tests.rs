@@ -2,6 +2,7 @@ mod formats;
 mod listing;
 mod masking;
 mod opening;
+mod reading;
 mod recording;
 mod retaining;
 mod trouble;

@@ -18,6 +18,7 @@ use super::activity::{Activity, Answer, Call};
 use super::connection::Peer;
 use super::quiet::Quiet;
 use super::unary::Unary;
+use crate::rpc::meter::Meter;
 use crate::rpc::status::Failure;
 use crate::tokens::{Current, Denied, Pass, Scope};
 
@@ -28,6 +29,7 @@ pub struct Gate {
     pub calls: Arc<Semaphore>,
     pub routes: Routes,
     pub patience: Duration,
+    pub meter: Meter,
 }
 
 impl Gate {
@@ -50,14 +52,19 @@ impl Gate {
                 if let Some(untold) = DENIED.due(Instant::now()) {
                     tracing::warn!(%peer, call = path, untold, "denied: {denied}");
                 }
-                return refused(denied.into(), activity.call(None));
+                return self.refused(&denied.into(), activity.call(None));
             }
         };
         let call = match need {
             Need::Nothing => activity.call(None),
             Need::Token | Need::Scope(_) => match Arc::clone(&self.calls).try_acquire_owned() {
                 Ok(place) => activity.call(Some(place)),
-                Err(_) => return refused(Failure::TooManyCalls, activity.call(None)),
+                Err(_) => {
+                    if let Some(untold) = FULL.due(Instant::now()) {
+                        tracing::warn!(%peer, call = path, untold, "one call too many: refused");
+                    }
+                    return self.refused(&Failure::TooManyCalls, activity.call(None));
+                }
             },
         };
         let caller = match &pass {
@@ -89,8 +96,19 @@ impl Gate {
         let answering = self.routes.call(request).instrument(span);
         match tokio::time::timeout(self.patience, answering).await {
             Ok(answer) => Ok(answer?.map(|body| Answer::new(body, call))),
-            Err(_) => refused(Failure::MessageLate, call),
+            Err(_) => {
+                if let Some(untold) = LATE.due(Instant::now()) {
+                    tracing::warn!(%peer, call = path, untold, "a call took too long: ended");
+                }
+                self.refused(&Failure::MessageLate, call)
+            }
         }
+    }
+
+    fn refused(&self, failure: &Failure, call: Call) -> Result<Response<Answer>, Infallible> {
+        self.meter.count_refused(failure.reason());
+        let answer = failure.to_status().into_http::<Body>();
+        Ok(answer.map(|body| Answer::new(body, call)))
     }
 
     /// What the call shows, where tokens are asked for, and whose it is.
@@ -110,11 +128,8 @@ impl Gate {
 }
 
 static DENIED: LazyLock<Quiet> = LazyLock::new(Quiet::default);
-
-fn refused(failure: Failure, call: Call) -> Result<Response<Answer>, Infallible> {
-    let answer = failure.to_status().into_http::<Body>();
-    Ok(answer.map(|body| Answer::new(body, call)))
-}
+static FULL: LazyLock<Quiet> = LazyLock::new(Quiet::default);
+static LATE: LazyLock<Quiet> = LazyLock::new(Quiet::default);
 
 /// What HTTP says of a request that is no call of gRPC; its services would not notice.
 fn foreign(method: &Method, headers: &HeaderMap) -> Option<StatusCode> {

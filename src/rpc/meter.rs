@@ -8,6 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 
 use super::health::{CONTROL_SERVICE, JUDGE_SERVICE};
+use super::status::Failure;
 use crate::stages;
 
 /// Counts since the start; a clone counts on.
@@ -17,6 +18,8 @@ pub struct Meter {
     /// Apart, so that who asks for the status hides no refused request.
     pub control: Calls,
     pub stages: Family<StageLabel, Histogram>,
+    /// Calls that no service has seen, of both.
+    pub refused: Family<ReasonLabel, Counter>,
 }
 
 /// Those of one service.
@@ -49,6 +52,11 @@ pub struct FailureLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct StageLabel {
     stage: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReasonLabel {
+    reason: &'static str,
 }
 
 pub const JUDGE: Method = of_judge("Judge");
@@ -97,12 +105,18 @@ impl Default for Meter {
             judge: Calls::default(),
             control: Calls::default(),
             stages: Family::new_with_constructor(histogram),
+            refused: Family::default(),
         };
         for method in METHODS {
             let label = MethodLabel {
                 method: method.name,
             };
             drop(meter.calls(method).seconds.get_or_create(&label));
+        }
+        // Of load: what else is refused shows itself.
+        for failure in [Failure::TooManyCalls, Failure::MessageLate] {
+            let reason = failure.reason();
+            drop(meter.refused.get_or_create(&ReasonLabel { reason }));
         }
         for stage in stages::NAMES {
             drop(meter.stages.get_or_create(&StageLabel { stage }));
@@ -140,6 +154,11 @@ impl Meter {
             reason,
         };
         self.calls(method).failed.get_or_create(&labels).inc();
+    }
+
+    /// A call that was refused before a service saw it.
+    pub fn count_refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&ReasonLabel { reason }).inc();
     }
 
     pub fn count_stage(&self, stage: &'static str, took: Duration) {

@@ -41,8 +41,9 @@ impl Poison {
         Self::new(Cause::NoDraft, "NO_DRAFT", error)
     }
 
-    pub(super) fn too_often(max_deliver: i64) -> Self {
-        let error = format!("it was delivered {max_deliver} times without an end");
+    /// With how it ended the last time.
+    pub(super) fn too_often(deliveries: i64, last: &str) -> Self {
+        let error = format!("it was delivered {deliveries} times without an end: {last}");
         Self::new(Cause::TooOften, "DELIVERED_TOO_OFTEN", error)
     }
 

@@ -59,10 +59,14 @@ pub enum QueueError {
     #[error("consumer `{name}` does not ask for explicit acknowledgements: drafts would be lost")]
     NoAcks { name: String },
     #[error(
-        "consumer `{name}` delivers a draft {server} times at most, so that a draft that fails so \
-         often would be lost: set its max_deliver to -1, or --max-deliver below it"
+        "consumer `{name}` delivers a draft {server} times at most, so that one that comes again so \
+         often, be it for outages, would be lost: set its max_deliver to -1, or above {most}"
     )]
-    GivesUp { name: String, server: i64 },
+    GivesUp {
+        name: String,
+        server: i64,
+        most: i64,
+    },
     #[error(
         "no stream takes `{subject}`: what is published there would be lost; make one, or let --create make it"
     )]
@@ -95,12 +99,13 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 impl Queue {
-    /// Checks all that drafts could be lost by; makes what is missing, if asked.
+    /// Checks all that drafts could be lost by, if one may be delivered `most` times; makes what is
+    /// missing, if asked.
     pub async fn open(
         client: Client,
         names: &Names,
         creation: Option<Creation>,
-        max_deliver: i64,
+        most: i64,
     ) -> Result<Self, QueueError> {
         let context = jetstream::new(client);
         if let Some(creation) = creation {
@@ -113,8 +118,8 @@ impl Queue {
             return Err(QueueError::NoAcks { name });
         }
         let server = config.max_deliver;
-        if server > 0 && server <= max_deliver {
-            return Err(QueueError::GivesUp { name, server });
+        if server > 0 && server <= most {
+            return Err(QueueError::GivesUp { name, server, most });
         }
         for subject in [&names.verdicts, &names.dead] {
             let taken = context.stream_by_subject(subject.clone()).await;
@@ -159,7 +164,7 @@ impl Queue {
         self.publish(&self.verdicts, headers, payload, stop).await
     }
 
-    /// The same for a dead letter, which has the message's own bytes.
+    /// The same for a dead letter, which has the message's own bytes as far as there is room.
     pub(super) async fn bury(
         &self,
         at: &Delivery,
@@ -167,12 +172,28 @@ impl Queue {
         poison: &Poison,
         stop: &CancellationToken,
     ) -> Result<Published, PublishError> {
-        let mut headers = headers(at, &at.key());
-        headers.insert("Judged-Reason", poison.reason.as_str());
-        headers.insert("Judged-Error", poison.error.as_str());
-        headers.insert("Judged-Delivered", at.count.to_string());
-        let payload = message.payload.to_vec();
-        self.publish(&self.dead, headers, payload, stop).await
+        let mut short = headers(at, &at.key());
+        short.insert("Judged-Reason", poison.reason.as_str());
+        short.insert("Judged-Delivered", at.count.to_string());
+        let mut whole = short.clone();
+        whole.insert("Judged-Error", poison.error.as_str());
+        let mut empty = whole.clone();
+        let bytes = message.payload.len();
+        empty.insert("Judged-Left-Out", format!("{bytes} bytes"));
+        let payload = || message.payload.to_vec();
+        // Headers count towards what a message may have, and the draft may have had all of that.
+        for (headers, payload) in [(whole, payload()), (short, payload())] {
+            match self.publish(&self.dead, headers, payload, stop).await {
+                Err(error) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {}
+                outcome => return outcome,
+            }
+        }
+        tracing::error!(
+            sequence = at.sequence,
+            bytes,
+            "a dead letter is without its message, which leaves no room for headers"
+        );
+        self.publish(&self.dead, empty, Vec::new(), stop).await
     }
 
     async fn publish(

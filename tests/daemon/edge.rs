@@ -9,6 +9,7 @@ use crate::support::http2::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, HEADERS, Http2, NO_ERROR, PING,
     RST_STREAM, call, field, frame, goodbye, message,
 };
+use crate::support::scrape::{Page, measured};
 use bytes::Bytes;
 use judged::client::Client;
 use judged::edge::TlsFiles;
@@ -32,6 +33,12 @@ const SOON: Duration = Duration::from_secs(20);
 async fn others_are_served(daemon: &Daemon) {
     let asked = daemon.ask_within(request("say:BLOCK"), SOON);
     asked.await.unwrap();
+}
+
+/// Calls that no service has seen, by the daemon's own count.
+async fn refused(daemon: &Daemon, reason: &str) -> f64 {
+    let series = format!("judged_edge_refused_total{{reason=\"{reason}\"}}");
+    Page::of(daemon).await.value(&series)
 }
 
 /// Reads until the other side closes, which must be soon; what came.
@@ -248,7 +255,7 @@ async fn one_connection_over_the_limit_is_closed_and_a_place_is_free_once_anothe
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_call_over_the_limit_is_told_when_to_try_again_and_health_is_still_told() {
     let gate = Gate::default();
-    let daemon = Setup::new()
+    let daemon = measured(Setup::new())
         .gated(&gate)
         .with(|config| config.edge.limits.calls = 1)
         .start()
@@ -266,6 +273,7 @@ async fn one_call_over_the_limit_is_told_when_to_try_again_and_health_is_still_t
         service: String::new(),
     };
     health.check(question).await.unwrap();
+    assert_eq!(refused(&daemon, "TOO_MANY_CALLS").await, 1.0);
     gate.open();
     running.await.unwrap().unwrap();
     others_are_served(&daemon).await;
@@ -273,7 +281,7 @@ async fn one_call_over_the_limit_is_told_when_to_try_again_and_health_is_still_t
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_never_comes_gives_its_place_back() {
-    let daemon = Setup::new()
+    let daemon = measured(Setup::new())
         .with(|config| {
             config.edge.limits.calls = 1;
             config.edge.limits.call = BRIEF;
@@ -284,6 +292,7 @@ async fn a_message_that_never_comes_gives_its_place_back() {
     let beginning = message(&[0; 100])[..20].to_vec();
     let (code, _stream) = by_hand(&daemon, &[], beginning).await;
     assert_eq!(code, Code::DeadlineExceeded);
+    assert_eq!(refused(&daemon, "DEADLINE_EXCEEDED").await, 1.0);
     others_are_served(&daemon).await;
 }
 
@@ -469,5 +478,28 @@ async fn streams_over_the_limit_wait_for_a_free_one() {
     gate.open();
     for asked in asking {
         asked.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_say_nothing_to_the_metrics_are_closed_and_keep_nobody_out() {
+    let daemon = measured(Setup::new()).start().await;
+    let addr = daemon.metrics_addr.unwrap();
+    let before = Page::of(&daemon).await.value("process_open_fds");
+    let mut silent = Vec::new();
+    for number in 0..300 {
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        if number % 2 == 0 {
+            let begun = stream.write_all(b"GET /metrics HTTP/1.1\r\n").await;
+            begun.unwrap();
+        }
+        silent.push(stream);
+    }
+    let held = Page::of(&daemon).await.value("process_open_fds") - before;
+    // The test's own end of each is in this process too.
+    assert!(held < 300.0 + 100.0, "they hold {held} files");
+    others_are_served(&daemon).await;
+    for stream in &mut silent {
+        until_closed(stream).await;
     }
 }

@@ -368,3 +368,28 @@ async fn the_command_line_lists_shows_exports_and_reports() {
     });
     ran.await.unwrap();
 }
+
+/// Five of the largest drafts are more than a client of gRPC reads by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn decisions_on_long_drafts_are_shown_and_exported() {
+    let setup = Setup::new().with(|config| {
+        config.policy.mode = Mode::RulesOnly;
+        config.max_message_bytes = 6 << 20;
+    });
+    let daemon = setup.start_unready().await;
+    let mut longest = String::new();
+    for mebibytes in [1, 1, 1, 1, 5] {
+        let draft = "Hi. ".repeat(mebibytes << 18);
+        longest = daemon.ask(request(&draft)).await.unwrap().decision_id;
+    }
+    let control = daemon.control_addr.clone();
+    let ran = tokio::task::spawn_blocking(move || {
+        let shell = Shell::new();
+        let exported = shell.run(&["decisions", "export", "--addr", &control]);
+        assert_eq!(exported.code, 0, "{}", exported.stderr);
+        assert_eq!(exported.json().len(), 5);
+        let shown = shell.run(&["decisions", "show", &longest, "--addr", &control]);
+        assert_eq!(shown.code, 0, "{}", shown.stderr);
+    });
+    ran.await.unwrap();
+}

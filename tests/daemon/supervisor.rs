@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use crate::support::command::{Served, Shell, signal};
+use crate::support::command::{Served, Shell, free_port, signal};
 use crate::support::daemon::{Setup, script};
 use crate::support::processes::{child_after, until_gone};
 use crate::support::scrape;
@@ -89,6 +89,7 @@ async fn be_daemon(folder: &Path) {
     let mut ending = Ending::new(Some(link)).unwrap();
     let mut setup = Setup::new().with(|config| {
         config.state_dir = folder.join("state");
+        config.metrics_listen = Some(config.listen);
         config.engine.stuck_after = Duration::from_secs(2);
         config.engine.abort_stuck = Some(Duration::from_secs(3));
     });
@@ -447,6 +448,47 @@ fn what_a_daemon_says_by_its_exit_code_is_passed_on() {
         wrong.stderr
     );
     drop(served);
+}
+
+/// The settings by then say what guards another address.
+#[test]
+fn after_a_crash_no_address_is_served_that_the_settings_no_longer_name() {
+    let shell = Shell::new();
+    let port = free_port();
+    let settings = |more: &str| {
+        let text = format!("control_listen = \"127.0.0.1:0\"\nmode = \"rules-only\"\n{more}\n");
+        shell.file("judged.toml", &text)
+    };
+    let public = format!("listen = \"0.0.0.0:{port}\"\nallow_insecure_listen = true");
+    let file = settings(&public);
+    let log = shell.file("judged.log", "");
+    let mut supervisor = shell
+        .command(&["serve", "--supervise", "--config", &file, "--log", "info"])
+        .stderr(fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let end = Instant::now() + PATIENCE;
+    let read = || fs::read_to_string(&log).unwrap();
+    while !read().contains("listening") {
+        assert!(Instant::now() < end, "{}", read());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    settings(&format!("listen = \"127.0.0.1:{port}\""));
+    signal(child_after(supervisor.id(), None), "ABRT");
+    let code = loop {
+        if let Some(status) = supervisor.try_wait().unwrap() {
+            break status.code();
+        }
+        if Instant::now() > end {
+            let _ = supervisor.kill();
+            panic!("it goes on: {}", read());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    assert_eq!(code, Some(1), "{}", read());
+    for told in ["`listen` has changed", "restart the supervisor"] {
+        assert!(read().contains(told), "{}", read());
+    }
 }
 
 #[test]

@@ -345,6 +345,45 @@ fn opentelemetrys_own_variable_names_the_collector_and_a_flag_goes_before_it() {
     assert_eq!(shown(&["--otlp-endpoint", ""]), told("", "flag"));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_services_name_is_the_variables_where_one_says_it() {
+    for (variable, name) in [
+        ("OTEL_RESOURCE_ATTRIBUTES=service.name=mail,team=a", "mail"),
+        ("OTEL_SERVICE_NAME=post", "post"),
+        ("OTEL_RESOURCE_ATTRIBUTES=team=a", "judged"),
+    ] {
+        let (collector, addr) = Collector::start().await;
+        let told = tokio::task::spawn_blocking(move || {
+            let shell = Shell::new();
+            let endpoint = format!("http://{addr}");
+            let flags = ["--mode", "rules-only", "--otlp-endpoint", &endpoint];
+            let served = shell.serve_by(&["env", variable], &flags);
+            let asked = shell.run(&[
+                "judge",
+                "--addr",
+                &served.judge,
+                "--context",
+                "{}",
+                "--draft",
+                "Hi",
+            ]);
+            assert_eq!(asked.code, 0, "{asked:?}");
+            served.signal("TERM");
+            served.end(Duration::from_secs(30))
+        });
+        let told = told.await.unwrap();
+        let exports = collector.exports();
+        let resources = exports.iter().flat_map(|export| &export.resource_spans);
+        let names = resources.map(|spans| {
+            let resource = spans.resource.as_ref().unwrap();
+            attribute(&resource.attributes, "service.name").unwrap()
+        });
+        let names: Vec<_> = names.collect();
+        let right = !names.is_empty() && names.iter().all(|found| found == name);
+        assert!(right, "{variable}: {names:?}, {told:?}");
+    }
+}
+
 #[test]
 fn addresses_that_cannot_be_used_are_told_together() {
     let shell = Shell::new();

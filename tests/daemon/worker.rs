@@ -16,7 +16,9 @@ use crate::support::scrape::Page;
 use async_nats::jetstream::consumer::AckPolicy;
 use async_nats::jetstream::consumer::pull::Config as ConsumerConfig;
 use async_nats::jetstream::stream::Config as StreamConfig;
+use async_nats::jetstream::{AckKind, Message};
 use serde_json::Value;
+use tokio_stream::StreamExt;
 
 /// A daemon whose model decides everything, and a server.
 async fn both() -> (Daemon, NatsServer, Streams) {
@@ -39,6 +41,14 @@ async fn until_streams(streams: &Streams) {
     let end = Instant::now() + Duration::from_secs(30);
     while streams.context.get_stream("judged-dead").await.is_err() {
         assert!(Instant::now() < end, "--create makes no streams");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn until_told_in_the_log(worker: &WorkerProcess, word: &str) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !worker.log().contains(word) {
+        assert!(Instant::now() < end, "no `{word}`: {}", worker.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -271,7 +281,115 @@ async fn a_draft_that_fails_each_time_is_dead_at_last() {
     assert_eq!(&dead[0].payload[..], late.as_bytes());
     streams.until_count("judged-drafts", 0).await;
     worker.terminate();
-    assert_eq!(worker.ended()["failed"], 2);
+    assert_eq!(worker.ended()["failed"], 3);
+}
+
+/// Each end of a worker gives its drafts back, and the server counts that as a delivery.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_that_end_again_and_again_while_the_daemon_is_away_cost_no_draft_its_life() {
+    let nats = NatsServer::start();
+    let streams = nats.streams().await;
+    let addr = format!("127.0.0.1:{}", free_port());
+    let hasty = [
+        "--patience",
+        "0.3",
+        "--max-deliver",
+        "2",
+        "--in-flight",
+        "4",
+    ];
+    let mut delivered = 0;
+    for round in 0..5 {
+        let worker = WorkerProcess::start(&nats, &addr, &hasty);
+        until_told_in_the_log(&worker, "working").await;
+        if round == 0 {
+            for number in 0..4 {
+                streams.publish(draft(&format!("d{number}"), "Hi")).await;
+            }
+        }
+        delivered += 4;
+        let end = Instant::now() + Duration::from_secs(30);
+        let mut consumer = streams.consumer().await;
+        while consumer.info().await.unwrap().delivered.consumer_sequence < delivered {
+            assert!(Instant::now() < end, "the drafts do not come");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        worker.terminate();
+        assert_eq!(worker.ended()["dead_letters"], 0);
+        delivered = consumer.info().await.unwrap().delivered.consumer_sequence;
+    }
+    let listen = addr.parse().unwrap();
+    let daemon = Setup::new().with(|config| config.listen = listen);
+    let daemon = daemon.start().await;
+    let worker = WorkerProcess::start(&nats, &addr, &hasty);
+    let verdicts = streams.until_verdicts(4).await;
+    assert_eq!(ids(&verdicts), ["d0", "d1", "d2", "d3"]);
+    assert_eq!(streams.count("judged-dead").await, 0);
+    drop((worker, daemon));
+}
+
+/// As one would that its workers die of.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_draft_that_comes_far_too_often_is_dead_unasked() {
+    let (daemon, nats, streams) = both().await;
+    let strict = ["--max-deliver", "1"];
+    let worker = WorkerProcess::start(&nats, &daemon.judge_addr, &strict);
+    until_told_in_the_log(&worker, "working").await;
+    worker.terminate();
+    worker.ended();
+    streams.publish(draft("often", "Hi")).await;
+    let consumer = streams.consumer().await;
+    for _ in 0..10 {
+        let mut batch = consumer.batch().max_messages(1).messages().await.unwrap();
+        let message = batch.next().await.unwrap().unwrap();
+        message.ack_with(AckKind::Nak(None)).await.unwrap();
+    }
+    let worker = WorkerProcess::start(&nats, &daemon.judge_addr, &strict);
+    streams.until_count("judged-dead", 1).await;
+    let dead = streams.all("judged-dead").await;
+    assert_eq!(header(&dead[0], "Judged-Reason"), "DELIVERED_TOO_OFTEN");
+    assert_eq!(header(&dead[0], "Judged-Delivered"), "11");
+    worker.terminate();
+    assert_eq!(worker.ended()["judged"], 0);
+}
+
+/// What the server in the test below takes of a message.
+const MAX_PAYLOAD: usize = 64 << 10;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn poison_that_leaves_no_room_for_headers_leaves_the_queue_all_the_same() {
+    let nats = NatsServer::start_with(&format!("max_payload: {MAX_PAYLOAD}"));
+    let streams = nats.streams().await;
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let worker = WorkerProcess::start(&nats, &nobody, &[]);
+    until_streams(&streams).await;
+    let of = |bytes: usize| {
+        let field = "f".repeat(500);
+        let draft = format!(r#"{{"context": {{}}, "draft": "Hi", "{field}": 1}}"#);
+        let blanks = " ".repeat(bytes - draft.len());
+        draft + &blanks
+    };
+    // There is room for all headers, for all but the error, for none.
+    let sizes = [MAX_PAYLOAD - 1024, MAX_PAYLOAD - 400, MAX_PAYLOAD];
+    for bytes in sizes {
+        streams.publish_bare(of(bytes)).await;
+    }
+    streams.until_count("judged-dead", 3).await;
+    streams.until_count("judged-drafts", 0).await;
+    let dead = streams.all("judged-dead").await;
+    let kept = [&of(sizes[0])[..], &of(sizes[1]), ""];
+    for (message, kept) in dead.iter().zip(kept) {
+        assert_eq!(header(message, "Judged-Reason"), "NO_DRAFT");
+        assert_eq!(message.payload.len(), kept.len());
+        assert_eq!(&message.payload[..], kept.as_bytes());
+    }
+    let has = |message: &Message, name| message.headers.as_ref().unwrap().get(name).is_some();
+    let told = |name| [0, 1, 2].map(|number: usize| has(&dead[number], name));
+    assert_eq!(told("Judged-Error"), [true, false, true]);
+    assert_eq!(told("Judged-Left-Out"), [false, false, true]);
+    assert_eq!(header(&dead[2], "Judged-Left-Out"), "65536 bytes");
+    worker.terminate();
+    assert_eq!(worker.ended()["dead_letters"], 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -301,6 +419,28 @@ async fn sigterm_finishes_what_is_in_flight_and_leaves_the_rest_to_others() {
     let verdicts = streams.until_verdicts(5).await;
     assert_eq!(ids(&verdicts), ["d0", "d1", "d2", "d3", "d4"]);
     drop(other);
+}
+
+/// A terminal sends SIGINT to what a service manager has sent SIGTERM.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_signal_of_the_other_kind_ends_a_worker_at_once() {
+    let gate = Gate::default();
+    let daemon = Setup::new().gated(&gate).start().await;
+    let nats = NatsServer::start();
+    let streams = nats.streams().await;
+    let patient = ["--drain-timeout", "600"];
+    let worker = WorkerProcess::start(&nats, &daemon.judge_addr, &patient);
+    until_streams(&streams).await;
+    gate.close();
+    streams.publish(draft("a", "Hi")).await;
+    gate.until_reached().await;
+    worker.signal("TERM");
+    until_told_in_the_log(&worker, "draining").await;
+    worker.signal("INT");
+    let ran = tokio::task::spawn_blocking(|| worker.end()).await.unwrap();
+    gate.open();
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains("a second signal"), "{ran:?}");
 }
 
 const METRICS: [&str; 2] = ["--metrics-listen", "127.0.0.1:0"];
@@ -364,7 +504,7 @@ async fn a_scrape_tells_what_became_of_each_message() {
         ("judged_worker_published_total", 2.0),
         ("judged_worker_publish_seconds_count", 2.0),
         ("judged_worker_known_total", 1.0),
-        ("judged_worker_failed_total", 2.0),
+        ("judged_worker_failed_total", 3.0),
         ("judged_worker_given_back_total", 2.0),
         ("judged_worker_dead_lettered_total{cause=\"no_draft\"}", 2.0),
         ("judged_worker_dead_lettered_total{cause=\"refused\"}", 1.0),
@@ -533,7 +673,16 @@ async fn a_queue_that_could_lose_drafts_is_refused_with_what_to_do() {
     for (policy, max_deliver, wanted) in [
         (AckPolicy::None, -1, "explicit acknowledgements"),
         (AckPolicy::Explicit, 5, "delivers a draft 5 times at most"),
-        (AckPolicy::Explicit, 20, "no stream takes `judged.verdicts`"),
+        (
+            AckPolicy::Explicit,
+            20,
+            "set its max_deliver to -1, or above 100",
+        ),
+        (
+            AckPolicy::Explicit,
+            101,
+            "no stream takes `judged.verdicts`",
+        ),
     ] {
         let config = consumer(policy, max_deliver);
         stream.create_consumer(config).await.unwrap();

@@ -12,7 +12,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use judged::context::Context;
 use judged::decision_log::{
     Completion, Config, Contents, DecisionLog, Entry, Filter, Finding, Mask, Origin, Outcome,
-    Record, Subject,
+    PAGE_LIMIT, Record, Subject,
 };
 use judged::verdict::{
     Case, DecidedBy, Decision, Disposition, Label, Mode, Scores, Timings, Usage,
@@ -130,12 +130,19 @@ fn check(file: &Path, said: &BTreeMap<String, Said>) -> usize {
     runtime.block_on(async {
         let log = DecisionLog::open(file, Config::default()).unwrap();
         let mut found = BTreeMap::new();
-        let mut entries = log.export(Filter::default(), Contents::With);
-        while let Some(entry) = entries.recv().await {
-            let entry = entry.unwrap();
-            let id = entry.record.decision.decision_id.clone();
-            assert_whole(&id, &entry);
-            found.insert(id, entry);
+        let mut token = String::new();
+        loop {
+            let page = log.list(Filter::default(), Contents::With, PAGE_LIMIT, &token);
+            let page = page.await.unwrap();
+            for entry in page.entries {
+                let id = entry.record.decision.decision_id.clone();
+                assert_whole(&id, &entry);
+                found.insert(id, entry);
+            }
+            if page.next_page_token.is_empty() {
+                break;
+            }
+            token = page.next_page_token;
         }
         for (id, said) in said {
             let entry = found

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_stream::StreamExt;
 
-use super::command::{Ran, Shell, free_port};
+use super::command::{Ran, Shell, free_port, signal};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -117,6 +117,13 @@ impl Streams {
         let sent = self
             .context
             .publish_with_headers("judged.drafts", headers, payload.into());
+        sent.await.unwrap().await.unwrap();
+    }
+
+    /// The same without a single header.
+    pub async fn publish_bare(&self, payload: impl Into<Vec<u8>>) {
+        let payload: Vec<u8> = payload.into();
+        let sent = self.context.publish("judged.drafts", payload.into());
         sent.await.unwrap().await.unwrap();
     }
 
@@ -239,25 +246,32 @@ impl WorkerProcess {
     }
 
     pub fn terminate(&self) {
-        let pid = self.child.id().to_string();
-        let status = Command::new("kill").args(["-s", "TERM", &pid]).status();
-        assert!(status.unwrap().success());
+        self.signal("TERM");
+    }
+
+    pub fn signal(&self, name: &str) {
+        signal(self.child.id(), name);
     }
 
     /// What it says it has done, once it has ended by itself.
-    pub fn ended(mut self) -> Value {
+    pub fn ended(self) -> Value {
+        let ran = self.end();
+        assert_eq!(ran.code, 0, "{ran:?}");
+        ran.json().remove(0)
+    }
+
+    /// How it ended.
+    pub fn end(mut self) -> Ran {
         let end = Instant::now() + PATIENCE;
         while self.child.try_wait().unwrap().is_none() {
             assert!(Instant::now() < end, "it does not end: {}", self.log());
             std::thread::sleep(Duration::from_millis(10));
         }
-        let ran = Ran {
+        Ran {
             code: self.child.wait().unwrap().code().unwrap(),
             stdout: std::io::read_to_string(self.child.stdout.take().unwrap()).unwrap(),
             stderr: self.log(),
-        };
-        assert_eq!(ran.code, 0, "{ran:?}");
-        ran.json().remove(0)
+        }
     }
 }
 
