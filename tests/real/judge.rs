@@ -304,27 +304,19 @@ fn a_shared_prefix_gives_the_scores_of_one_that_is_read_anew() {
         let template = template.unwrap();
         let grammar = Grammar::compile(&bundle.answer, tokenizer).unwrap();
         let shared = template.shared_prefix();
-        let mut largest = 0.0_f64;
         for (name, question) in examples() {
             let tokens = template.render(&case(&question)).unwrap();
-            backend.clear();
-            let full = grammar.score(&row(backend, 1, 0, &tokens));
+            let rest = &tokens[shared.len()..];
             backend.clear();
             row(backend, 0, 0, &shared);
             let (from, to) = (SequenceId(0), SequenceId(1));
             share(backend, from, to, shared.len()).unwrap();
-            let rest = &tokens[shared.len()..];
             let cached = grammar.score(&row(backend, 1, shared.len(), rest));
             backend.clear();
             row(backend, 1, 0, &shared);
-            let split = grammar.score(&row(backend, 1, shared.len(), rest));
-            assert_eq!(cached, split, "{name}: sharing itself changes nothing");
-            assert_eq!(full.best(), cached.best(), "{name}");
-            largest = largest.max(difference(&full, &cached));
+            let anew = grammar.score(&row(backend, 1, shared.len(), rest));
+            assert_eq!(cached, anew, "{name}");
         }
-        // Read in one go, the prompt is multiplied by other kernels at its seam.
-        println!("largest difference of a score to a full prefill: {largest}");
-        assert!(largest < 0.1, "{largest}");
     });
 }
 
