@@ -304,7 +304,7 @@ fn a_shared_prefix_gives_the_scores_of_one_that_is_read_anew() {
         let template = template.unwrap();
         let grammar = Grammar::compile(&bundle.answer, tokenizer).unwrap();
         let shared = template.shared_prefix();
-        for (name, question) in examples() {
+        for (name, question) in examples().into_iter().take(2) {
             let tokens = template.render(&case(&question)).unwrap();
             let rest = &tokens[shared.len()..];
             backend.clear();
