@@ -28,11 +28,14 @@ impl Pace {
         }
     }
 
-    /// Three quarters of the fastest, so that one step that hung tells nothing; zero where nothing
-    /// was measured lately.
+    /// Three quarters of the fastest; zero where fewer than two were measured lately. So one step
+    /// that hung tells nothing, also where it hung for so long that no other is fresh.
     pub fn per_token(&self, now: Time) -> Duration {
-        let fresh = self.steps.iter().filter(|(then, _)| now < *then + FRESH);
-        let fastest = fresh.map(|(_, each)| *each).min();
+        let fresh = || self.steps.iter().filter(|(then, _)| now < *then + FRESH);
+        if fresh().nth(1).is_none() {
+            return Duration::ZERO;
+        }
+        let fastest = fresh().map(|(_, each)| *each).min();
         fastest.unwrap_or_default() * 3 / 4
     }
 }
@@ -47,10 +50,13 @@ mod tests {
     fn a_step_that_hung_changes_nothing() {
         let mut pace = Pace::default();
         pace.note(SECOND, 100, SECOND);
-        let before = pace.per_token(SECOND);
+        pace.note(2 * SECOND, 100, SECOND);
+        let before = pace.per_token(2 * SECOND);
         assert_eq!(before, Duration::from_micros(7_500));
-        pace.note(2 * SECOND, 100, 600 * SECOND);
-        assert_eq!(pace.per_token(2 * SECOND), before);
+        pace.note(22 * SECOND, 100, 20 * SECOND);
+        assert_eq!(pace.per_token(22 * SECOND), before);
+        pace.note(700 * SECOND, 100, 600 * SECOND);
+        assert_eq!(pace.per_token(700 * SECOND), Duration::ZERO);
     }
 
     #[test]
@@ -68,6 +74,7 @@ mod tests {
     #[test]
     fn short_steps_tell_nothing() {
         let mut pace = Pace::default();
+        pace.note(SECOND, LEAST_TOKENS - 1, SECOND);
         pace.note(SECOND, LEAST_TOKENS - 1, SECOND);
         assert_eq!(pace.per_token(SECOND), Duration::ZERO);
     }
