@@ -153,8 +153,9 @@ async fn whoever_joined_gets_the_answer_although_the_first_asker_leaves() {
     assert_eq!(answer.label().as_str_name(), "LABEL_BLOCK");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_caller_with_one_draft_does_not_wait_behind_the_batch_of_another() {
+/// While a batch waits for the one slot, another caller asks `single`: it gets its answer long
+/// before the batch has all of its own.
+async fn assert_takes_turns_with_a_batch(last: Option<JudgeRequest>, single: JudgeRequest) {
     let gate = Gate::default();
     let mut setup = Setup::new()
         .gated(&gate)
@@ -167,9 +168,12 @@ async fn a_caller_with_one_draft_does_not_wait_behind_the_batch_of_another() {
     gate.until_reached().await;
     batch.extend((0..20).map(|_| daemon.asking(request("say:PASS"))));
     daemon.until_waiting(20).await;
+    batch.extend(last.map(|last| daemon.asking(last)));
+    let waiting = batch.len() - 1;
+    daemon.until_waiting(waiting).await;
     let mut other = other_caller(&daemon).await;
-    let single = tokio::spawn(async move { other.judge(request("say:BLOCK")).await });
-    daemon.until_waiting(21).await;
+    let single = tokio::spawn(async move { other.judge(single).await });
+    daemon.until_waiting(waiting + 1).await;
     gate.open();
     single.await.unwrap().unwrap();
     let left = batch.iter().filter(|asked| !asked.is_finished()).count();
@@ -180,31 +184,14 @@ async fn a_caller_with_one_draft_does_not_wait_behind_the_batch_of_another() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_with_one_draft_does_not_wait_behind_the_batch_of_another() {
+    assert_takes_turns_with_a_batch(None, request("say:BLOCK")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_draft_that_also_waits_in_the_batch_of_another_does_not_wait_as_long() {
-    let gate = Gate::default();
-    let mut setup = Setup::new()
-        .gated(&gate)
-        .with(|config| config.engine.slots = 1);
-    setup.source.scripted.per_token = Duration::from_millis(1);
-    let daemon = setup.start().await;
-    gate.close();
-    let mut batch = vec![daemon.asking(request("say:PASS"))];
-    gate.until_reached().await;
-    batch.extend((0..20).map(|_| daemon.asking(request("say:PASS"))));
-    daemon.until_waiting(20).await;
     let same = request("say:BLOCK");
-    batch.push(daemon.asking(same.clone()));
-    daemon.until_waiting(21).await;
-    let mut other = other_caller(&daemon).await;
-    let single = tokio::spawn(async move { other.judge(same).await });
-    daemon.until_waiting(22).await;
-    gate.open();
-    single.await.unwrap().unwrap();
-    let left = batch.iter().filter(|asked| !asked.is_finished()).count();
-    assert!(left >= 15, "{left} of the batch are left");
-    for asked in batch {
-        asked.await.unwrap().unwrap();
-    }
+    assert_takes_turns_with_a_batch(Some(same.clone()), same).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
