@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::error::LogError;
@@ -184,7 +185,9 @@ pub fn connect(path: &Path, access: OpenFlags) -> Result<Connection, LogError> {
         .map_err(|error| LogError::of_sqlite("open", path, &error))?;
     let ready = connection
         .busy_timeout(BUSY_TIMEOUT)
-        .and_then(|()| connection.pragma_update(None, "trusted_schema", false));
+        .and_then(|()| connection.pragma_update(None, "trusted_schema", false))
+        // Without it a statement is planned anew for each value that is bound to it.
+        .and_then(|()| connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true));
     ready.map_err(|error| LogError::of_sqlite("open", path, &error))?;
     Ok(connection)
 }

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use rusqlite::{
-    Connection, InterruptHandle, OpenFlags, OptionalExtension, Row, params, params_from_iter,
-};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params, params_from_iter};
+use tokio_util::sync::CancellationToken;
 
 use super::error::LogError;
 use super::file::{check_kind, connect};
@@ -22,6 +21,8 @@ use super::time::to_micros;
 pub const PAGE_LIMIT: usize = 500;
 /// Decisions with their contents that are in memory at once.
 const CONTENTS_PAGE: usize = 16;
+/// Of SQLite's virtual machine: some tens of microseconds.
+const STEPS_BETWEEN_LOOKS: i32 = 1_000;
 
 /// A part of the list, newest first.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,9 +64,13 @@ impl Reader {
         Ok(Self { connection, path })
     }
 
-    /// Ends what it reads at that moment, from another thread.
-    pub(super) fn interrupt_handle(&self) -> InterruptHandle {
-        self.connection.get_interrupt_handle()
+    /// What it reads from now on ends early once it is `enough`.
+    pub(super) fn read_until(&mut self, enough: CancellationToken) -> Result<(), LogError> {
+        let handler = move || enough.is_cancelled();
+        let set = self
+            .connection
+            .progress_handler(STEPS_BETWEEN_LOOKS, Some(handler));
+        set.map_err(|error| self.failed(&error))
     }
 
     /// Reads for a minute or more.

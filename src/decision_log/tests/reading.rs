@@ -1,4 +1,5 @@
-use tokio::sync::mpsc;
+use rusqlite::{OpenFlags, StatementStatus};
+use tokio::sync::{mpsc, oneshot};
 
 use super::*;
 
@@ -58,4 +59,44 @@ async fn long_reads_do_not_hold_up_the_end() {
     }
     let list = log.list(Filter::default(), Contents::Without, 9, "");
     assert!(matches!(list.await, Err(LogError::Closed)));
+}
+
+#[tokio::test]
+async fn a_reading_ends_whose_asker_left_before_it_began() {
+    let folder = Folder::new();
+    let log = folder.open();
+    let readers = log.readers.clone();
+    let (asked, was_asked) = oneshot::channel();
+    let (leave, has_left) = std::sync::mpsc::channel();
+    let (end, ended) = oneshot::channel();
+    let question = move |reader: &Reader| {
+        let _ = asked.send(());
+        let _ = has_left.recv();
+        let _ = end.send(reader.scan_for_long());
+        Ok(())
+    };
+    let asker = tokio::spawn(async move { readers.scan(question).await });
+    was_asked.await.unwrap();
+    asker.abort();
+    assert!(asker.await.unwrap_err().is_cancelled());
+    leave.send(()).unwrap();
+    assert!(
+        soon("the end of the reading", ended)
+            .await
+            .unwrap()
+            .is_err()
+    );
+}
+
+#[test]
+fn a_look_up_is_planned_once_for_all_request_ids() {
+    let folder = Folder::new();
+    let _log = folder.open();
+    let connection = file::connect(&folder.file(), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    let sql = "SELECT * FROM decisions WHERE request_id = ? AND received >= ?";
+    let mut statement = connection.prepare(sql).unwrap();
+    for id in ["a", "b", "c"] {
+        assert!(!statement.exists((id, 0)).unwrap());
+    }
+    assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
 }
