@@ -216,13 +216,13 @@ const LAST_SPANS: Duration = Duration::from_secs(2);
 /// The model's files as the bundle pins them, out of the store.
 pub fn llama_source(config: &Config, bundle: &Bundle) -> LlamaSource {
     let slots = config.engine.slots;
-    let longest = bundle.prompt.max_tokens as usize + bundle.answer.max_rationale_tokens as usize;
+    let answer = bundle.answer.max_rationale_tokens as usize + ANSWER_EXTRA;
     // Each slot's sequence has room for the longest job.
-    let cells = slots * (longest + ANSWER_EXTRA);
+    let cells = slots * (bundle.prompt.max_tokens as usize + answer);
     let context = ContextConfig {
         cells: u32::try_from(cells).unwrap_or(u32::MAX),
-        // A chunk of one prompt, or a token of each slot.
-        batch: u32::try_from(config.engine.chunk.max(slots)).unwrap_or(u32::MAX),
+        // A chunk of one prompt, a token of each slot, or what an answer is forced to say at once.
+        batch: u32::try_from(config.engine.chunk.max(slots).max(answer)).unwrap_or(u32::MAX),
         sequences: u32::try_from(slots).unwrap_or(u32::MAX),
         prefix_cells: u32::try_from(config.engine.prefix_cells).unwrap_or(u32::MAX),
         threads: config.threads,
@@ -346,7 +346,12 @@ fn check_addresses(listeners: &Listeners, config: &Config) -> anyhow::Result<()>
             config.metrics_listen,
         ),
     ] {
-        let Some(listener) = listener else { continue };
+        let Some(listener) = listener else {
+            if wanted.is_some() {
+                tracing::warn!(setting, "nobody listens there: restart the supervisor");
+            }
+            continue;
+        };
         let held = listener.local_addr()?;
         if wanted.is_none_or(|wanted| wanted.ip() != held.ip()) {
             bail!(

@@ -186,6 +186,14 @@ fn start_log(cli: &Cli, filter: &str) -> Result<(), String> {
     .map_err(|error| error.to_string())
 }
 
+/// Runs a command to its end, which waits for no thread: one may still read from a pipe, or
+/// wait for a file's lock.
+fn run_to_end<T>(runtime: tokio::runtime::Runtime, command: impl Future<Output = T>) -> T {
+    let outcome = runtime.block_on(command);
+    runtime.shutdown_background();
+    outcome
+}
+
 /// A runtime for commands that ask a daemon.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()

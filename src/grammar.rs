@@ -309,6 +309,18 @@ impl Answer<'_> {
             true => bytes - CLOSING_BYTES,
             false => bytes,
         });
+        let fits = |token| {
+            let piece = tokenizer.piece(token);
+            tokenizer.end_tokens().contains(&token)
+                || (piece.len() <= room.max(1) && (!closing || self.completes_character(piece)))
+        };
+        // Mostly the likeliest of all is allowed.
+        if let Some(token) = likeliest(logits)
+            && mask.is_allowed(token)
+            && fits(token)
+        {
+            return Ok(token);
+        }
         let mut best: Option<(Token, f32)> = None;
         for token in mask.iter() {
             let logit = match logits.get(token as usize) {
@@ -316,14 +328,7 @@ impl Answer<'_> {
                 Some(logit) if !logit.is_nan() => *logit,
                 _ => f32::NEG_INFINITY,
             };
-            if best.is_some_and(|(_, most)| logit <= most) {
-                continue;
-            }
-            let end = tokenizer.end_tokens().contains(&token);
-            let piece = tokenizer.piece(token);
-            let fits = end
-                || (piece.len() <= room.max(1) && (!closing || self.completes_character(piece)));
-            if fits {
+            if best.is_none_or(|(_, most)| logit > most) && fits(token) {
                 best = Some((token, logit));
             }
         }
@@ -358,6 +363,17 @@ impl Answer<'_> {
         }
         Ok(Progress::Finished)
     }
+}
+
+/// The first of those with the largest logit.
+fn likeliest(logits: &[f32]) -> Option<Token> {
+    let mut best = (None, f32::NEG_INFINITY);
+    for (token, logit) in logits.iter().enumerate() {
+        if *logit > best.1 {
+            best = (Some(token), *logit);
+        }
+    }
+    Token::try_from(best.0?).ok()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -268,7 +268,7 @@ impl Judge {
                     let reason = "no rationale: the try that asked for it was cut off";
                     decision.degraded_reason = Some(reason.to_owned());
                 }
-                claim.set(&decision);
+                claim.recall(decision);
             }
         }
         Ok(Some(claim))

@@ -102,12 +102,21 @@ impl Recipe<'_> {
             .map(|pair| grid_of(&base, pair))
             .collect::<Result<Vec<_>, _>>()?;
 
-        fs::copy(self.base, out).map_err(failed("write", out))?;
+        match fs::remove_file(out) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("remove", out)(error));
+            }
+            _ => {}
+        }
+        // With a mode of its own: that of the base may be read-only.
+        let mut unmerged = File::open(self.base).map_err(failed("open", self.base))?;
         let mut file = File::options()
             .read(true)
             .write(true)
+            .create_new(true)
             .open(out)
-            .map_err(failed("open", out))?;
+            .map_err(failed("make", out))?;
+        io::copy(&mut unmerged, &mut file).map_err(failed("write", out))?;
         for (pair, (tensor, grid)) in pairs.iter().zip(grids) {
             let factor = match alpha {
                 0.0 => self.scale,

@@ -58,7 +58,7 @@ impl Metrics {
         );
         registry.register(
             "judged_edge_refused",
-            "Calls of both services that were refused before a service saw them, by reason",
+            "Calls of both services that were refused unseen or took too long, by reason",
             calls.refused.clone(),
         );
         registry.register(

@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 use self::ask::{Asked, Asker};
 use self::delivery::Delivery;
 use self::poison::Poison;
-use self::queue::{Published, Queue};
+use self::queue::{LAST_WORDS, PULL_WAIT, Published, Queue};
 pub use self::tally::Counts;
 use self::tally::Tally;
 use crate::client::Client;
@@ -96,7 +96,10 @@ impl Worker {
         let reporting = tokio::spawn(report(Arc::clone(&self)));
         let places = Arc::new(Semaphore::new(self.limits.in_flight as usize));
         while let Some(free) = self.free(&places).await {
-            self.pull(free).await;
+            tokio::select! {
+                () = self.pull(free) => {}
+                () = self.long_after_the_stop() => {}
+            }
         }
         self.at_work.close();
         tracing::info!(in_flight = self.at_work.len(), "draining");
@@ -108,6 +111,12 @@ impl Worker {
         self.queue.flush().await;
         reporting.abort();
         self.tally.counts()
+    }
+
+    /// Until a pull that was under way at the stop has ended, unless the server is away.
+    async fn long_after_the_stop(&self) {
+        self.stop.cancelled().await;
+        tokio::time::sleep(PULL_WAIT + LAST_WORDS).await;
     }
 
     /// Every free place, at least one; `None` after the stop. None is free while the daemon is away:

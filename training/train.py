@@ -138,7 +138,7 @@ class Trainer:
                 states = self.layers.remember(self.rubric, missing, packs, self.args.first, bar.update)
             saved |= {rubric: states["rubric"]} | {names[id(group)]: states[id(group)] for group in missing}
             saved = {name: saved[name] for name in [rubric, *names.values()]}
-            torch.save(saved, kept)
+            save(saved, kept)
         return {"rubric": saved[rubric]} | {key: saved[name] for key, name in names.items()}
 
     def epoch(self, number):
@@ -268,12 +268,10 @@ class Trainer:
         }  # fmt: skip
 
     def checkpoint(self):
-        part = self.out / "checkpoint.part"
-        torch.save({
+        save({
             "settings": self.settings(), "done": self.done, "optimizer": self.optimizer.state_dict(),
             "adapter": get_peft_model_state_dict(self.model),
-        }, part)  # fmt: skip
-        part.replace(self.out / "checkpoint.pt")
+        }, self.out / "checkpoint.pt")  # fmt: skip
 
     def resume(self):
         kept = self.out / "checkpoint.pt"
@@ -291,6 +289,13 @@ class Trainer:
         free = {"out", "threads", "checkpoint_steps", "dev", "data", "template", "base"}
         settings = {name: value for name, value in vars(self.args).items() if name not in free}
         return settings | {"steps": len(self.plan), "read": self.digest(self.train)}
+
+
+def save(what, path):
+    """In one step: a run that is ended meanwhile leaves what was there."""
+    part = path.with_suffix(".part")
+    torch.save(what, part)
+    part.replace(path)
 
 
 if __name__ == "__main__":

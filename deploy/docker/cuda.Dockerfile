@@ -37,4 +37,4 @@ VOLUME ["/var/lib/judged", "/models"]
 EXPOSE 50551
 HEALTHCHECK --interval=10s --timeout=6s --start-period=60s CMD ["judged", "health"]
 ENTRYPOINT ["judged"]
-CMD ["serve"]
+CMD ["serve", "--supervise", "--abort-stuck", "300"]

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
 use super::print;
 use crate::backend::llama::trial::Outcome;
@@ -41,9 +42,13 @@ pub struct GpuTrialArgs {
 
     #[arg(long)]
     threads: u32,
+
+    #[arg(long)]
+    parent: i32,
 }
 
 pub fn run(args: &GpuTrialArgs) -> anyhow::Result<ExitCode> {
+    args.end_with_parent()?;
     let wish = Wish {
         layers: args.gpu_layers,
         device: args.gpu_device.clone(),
@@ -64,6 +69,16 @@ pub fn run(args: &GpuTrialArgs) -> anyhow::Result<ExitCode> {
 }
 
 impl GpuTrialArgs {
+    /// Only the parent knows the trial's limit: without it a GPU that hangs would be held for ever.
+    fn end_with_parent(&self) -> anyhow::Result<()> {
+        // The kernel means the parent's thread, which waits for the trial.
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        // That comes too late where it is gone already.
+        let is_there = getppid().is_some_and(|parent| parent.as_raw_pid() == self.parent);
+        anyhow::ensure!(is_there, "the process whose trial this is has ended");
+        Ok(())
+    }
+
     /// How fast it is, and on which GPU; a failure to use that is an error here.
     fn measure(&self, wish: Wish) -> anyhow::Result<(Speed, Option<Placement>)> {
         let on_cpu = wish == Wish::CPU;

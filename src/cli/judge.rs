@@ -92,7 +92,7 @@ pub fn run(args: &JudgeArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::Usage);
         }
     };
-    super::runtime()?.block_on(ask_all(args, cases, timeout))
+    super::run_to_end(super::runtime()?, ask_all(args, cases, timeout))
 }
 
 async fn ask_all(

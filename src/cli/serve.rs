@@ -1,4 +1,5 @@
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::Command;
 
 use anyhow::Context as _;
@@ -73,7 +74,7 @@ pub fn run(args: &ServeArgs, matches: Option<&ArgMatches>) -> anyhow::Result<Exi
     {
         return supervise(&config, limit);
     }
-    runtime()?.block_on(serve(&config, bundle))
+    super::run_to_end(runtime()?, serve(&config, bundle))
 }
 
 /// A runtime for commands that have a daemon in this process, before any thread is started.
@@ -129,8 +130,20 @@ async fn serve(config: &Config, bundle: Bundle) -> anyhow::Result<ExitCode> {
     }
     let mut ending = Ending::new(link)?;
     let source = llama_source(config, &bundle);
-    let app = App::start_under(config, bundle, source, inherited).await?;
-    ending.wanted().await;
+    let app = {
+        let mut wanted = pin!(ending.wanted());
+        let app = tokio::select! {
+            biased;
+            app = App::start_under(config, bundle, source, inherited) => app?,
+            // Nothing was accepted that would have to be finished.
+            () = &mut wanted => {
+                tracing::info!("asked to end before it was started");
+                return Ok(ExitCode::Ok);
+            }
+        };
+        wanted.await;
+        app
+    };
     tokio::select! {
         () = app.shut_down() => Ok(ExitCode::Ok),
         () = ending.urged() => {

@@ -204,7 +204,7 @@ pub fn run(args: &WorkerArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::Usage);
         }
     };
-    super::runtime()?.block_on(work(args, limits, creation))
+    super::run_to_end(super::runtime()?, work(args, limits, creation))
 }
 
 async fn work(

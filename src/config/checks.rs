@@ -54,7 +54,8 @@ impl Checks<'_> {
         let threads = self.within("threads", settings.threads, 0, 512);
         let gpu_layers = self.gpu_layers(settings.gpu_layers.as_deref());
         let max_deadline = self.seconds("max_deadline", settings.max_deadline, 0.1);
-        let stuck_after = self.seconds("stuck_after", settings.stuck_after, 0.1);
+        // An idle engine shows a sign of life each half second.
+        let stuck_after = self.seconds("stuck_after", settings.stuck_after, 1.0);
         let abort_stuck = self.abort_stuck(settings.abort_stuck, stuck_after);
         let restart_limit = self.within("restart_limit", settings.restart_limit, 0, 1000);
         let restart_window = self.seconds("restart_window", settings.restart_window, 1.0);

@@ -112,9 +112,10 @@ fn nobody_supervises_unless_asked_and_a_stuck_engine_is_left_alone() {
     };
     assert_eq!(asked.supervise, Some(limit));
     assert_eq!(asked.engine.abort_stuck, Some(Duration::from_secs(90)));
-    let problems = problems(&["--abort-stuck", "60"]);
-    assert!(
-        problems[0].starts_with("`abort_stuck` (flag): "),
-        "{problems:?}"
-    );
+    // An idle engine shows a sign of life each half second only.
+    for (flag, seconds) in [("abort_stuck", "60"), ("stuck_after", "0.3")] {
+        let problems = problems(&[&format!("--{}", flag.replace('_', "-")), seconds]);
+        let named = problems[0].starts_with(&format!("`{flag}` (flag): "));
+        assert!(named, "{problems:?}");
+    }
 }

@@ -69,6 +69,11 @@ pub enum LogError {
     },
     #[error("decision `{decision_id}` has {limit} outcomes already, which is the most it may have")]
     TooManyOutcomes { decision_id: String, limit: u32 },
+    #[error(
+        "decision `{0}` let its draft go, so it is no false positive: report `missed-violation` \
+         where a rule was violated, else `right`"
+    )]
+    Dispatched(String),
     #[error("spot check `{0}` is in the log already")]
     SpotCheckTaken(String),
     #[error("`{}` is no page token of this log", .0.escape_debug())]
@@ -141,6 +146,7 @@ impl LogError {
             | LogError::RequestIdTaken(_)
             | LogError::AlreadyThere { .. }
             | LogError::TooManyOutcomes { .. }
+            | LogError::Dispatched(_)
             | LogError::SpotCheckTaken(_)
             | LogError::PageToken(_)
             | LogError::Unwritable(_)

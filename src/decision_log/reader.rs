@@ -49,6 +49,9 @@ const SELECT: &str = "SELECT d.*, s.context_sha256, s.draft_sha256, s.masked,
         iif(?, s.context, NULL) AS context, iif(?, s.draft, NULL) AS draft
     FROM decisions AS d JOIN subjects AS s ON s.decision = d.seq";
 
+pub(super) const FIND_REQUEST: &str = "SELECT * FROM decisions
+    WHERE request_id = ? AND received >= ? ORDER BY received DESC, seq DESC LIMIT 1";
+
 impl Reader {
     /// Changes nothing, and makes no file where there is none.
     pub fn open(path: &Path) -> Result<Self, LogError> {
@@ -121,14 +124,14 @@ impl Reader {
         request_id: &str,
         since: SystemTime,
     ) -> Result<Option<Recorded>, LogError> {
-        let sql = "SELECT * FROM decisions WHERE request_id = ? AND received >= ?
-            ORDER BY received DESC, seq DESC LIMIT 1";
-        let found = self.all(sql, params![request_id, to_micros(since)], row::recorded)?;
+        let values = params![request_id, to_micros(since)];
+        let found = self.all(FIND_REQUEST, values, row::recorded)?;
         Ok(found.into_iter().next())
     }
 
+    /// The one that was recorded last: a clock that ran ahead may have dated another later.
     pub fn last_spot_check(&self) -> Result<Option<SpotCheck>, LogError> {
-        let sql = "SELECT * FROM spot_checks ORDER BY ran DESC, seq DESC LIMIT 1";
+        let sql = "SELECT * FROM spot_checks ORDER BY seq DESC LIMIT 1";
         Ok(self.all(sql, [], row::spot_check)?.into_iter().next())
     }
 

@@ -74,6 +74,11 @@ impl PrefixTree {
         self.used
     }
 
+    /// Whether it keeps more than what all prompts share.
+    pub fn grows(&self) -> bool {
+        self.budget > 0
+    }
+
     /// How many tokens of a prompt are kept.
     pub fn length_of(&self, prompt: &[Token]) -> usize {
         self.path(prompt).length

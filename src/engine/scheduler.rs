@@ -135,11 +135,13 @@ impl Scheduler {
     /// submit now.
     pub fn tokens_ahead(&self, caller: Caller) -> usize {
         let running = self.slots.iter().flatten().map(Running::unread);
-        let own = self.waiting.iter().find(|(other, _)| *other == caller);
-        let turns = own.map_or(0, |(_, jobs)| jobs.len());
-        let waiting = self.waiting.iter().flat_map(|(other, jobs)| {
-            // Who waits already has its turn first, also in the round of the new job.
-            jobs.iter().take(turns + usize::from(*other != caller))
+        let place = self.waiting.iter().position(|(other, _)| *other == caller);
+        let turns = place.map_or(0, |place| self.waiting[place].1.len());
+        let waiting = self.waiting.iter().enumerate();
+        let waiting = waiting.flat_map(|(index, (_, jobs))| {
+            // Whose turn comes first has it first in the round of the new job too.
+            let first = place.is_none_or(|place| index < place);
+            jobs.iter().take(turns + usize::from(first))
         });
         running.sum::<usize>() + waiting.map(Arrival::unread).sum::<usize>()
     }

@@ -177,7 +177,7 @@ impl<'a> Worker<'a> {
             id,
             caller: job.caller,
             deadline,
-            cached: self.prefixes.length_of(reusable(&job.prompt)),
+            cached: self.expected(reusable(&job.prompt)),
             prompt: job.prompt.len(),
         };
         let unread = self.scheduler.tokens_ahead(job.caller) + arrival.unread();
@@ -190,6 +190,20 @@ impl<'a> Worker<'a> {
         self.jobs.insert(id, Active::new(job));
     }
 
+    /// How many of a prompt's tokens are kept, or will be, about, once the jobs before it are read.
+    fn expected(&self, prompt: &[Token]) -> usize {
+        let kept = self.prefixes.length_of(prompt);
+        if !self.prefixes.grows() {
+            return kept;
+        }
+        let others = self.jobs.values().map(|other| reusable(&other.prompt));
+        let common = others.map(|other| {
+            let pairs = other.iter().zip(prompt);
+            pairs.take_while(|(one, other)| one == other).count()
+        });
+        common.max().unwrap_or(0).max(kept)
+    }
+
     /// Since the epoch.
     fn time(&self, at: Instant) -> Duration {
         at.saturating_duration_since(self.epoch)
@@ -198,8 +212,11 @@ impl<'a> Worker<'a> {
     /// Drops what nobody waits for, then does one step.
     fn step(&mut self) -> Result<(), DecodeError> {
         self.dismiss()?;
-        self.admit()?;
+        self.admit();
         self.meter.set_running(self.scheduler.running());
+        if let Step::Prefill { slot, .. } = self.scheduler.next() {
+            self.begin(slot)?;
+        }
         match self.scheduler.next() {
             Step::Prefill { slot, tokens, last } => self.prefill(slot, tokens, last),
             Step::Decode { slots } => self.decode(&slots),
@@ -240,28 +257,35 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Gives free slots to waiting jobs, and to each what is kept of its prompt.
-    fn admit(&mut self) -> Result<(), DecodeError> {
-        let admitted = self.scheduler.admit();
-        // All of them before anything can fail: recovery ends what has a slot.
-        for (id, slot) in &admitted {
-            self.slots[*slot] = Some(*id);
-        }
-        for (id, slot) in admitted {
+    /// Gives free slots to waiting jobs.
+    fn admit(&mut self) {
+        for (id, slot) in self.scheduler.admit() {
+            self.slots[slot] = Some(id);
             if let Some(active) = self.jobs.get_mut(&id) {
                 active.admitted = Some(Instant::now());
                 for asker in &mut active.askers {
                     asker.place = None;
                 }
-                let runs = self.prefixes.find(reusable(&active.prompt));
-                let cached = runs.iter().map(|(_, tokens)| tokens).sum();
-                self.backend.restore(sequence(slot), &runs)?;
-                active.cached = cached;
-                active.length = cached;
-                self.scheduler.restored(slot, cached);
-                self.meter.count_cached(cached);
             }
         }
+    }
+
+    /// Lets a prompt begin with what is kept of it. Not before its first chunk: another draft for
+    /// the same prospect may have been read since it got its slot.
+    fn begin(&mut self, slot: usize) -> Result<(), DecodeError> {
+        let Some((_, active)) = job_in(&self.slots, &mut self.jobs, slot) else {
+            return Ok(());
+        };
+        if active.length > 0 {
+            return Ok(());
+        }
+        let runs = self.prefixes.find(reusable(&active.prompt));
+        let cached = runs.iter().map(|(_, tokens)| tokens).sum();
+        self.backend.restore(sequence(slot), &runs)?;
+        active.cached = cached;
+        active.length = cached;
+        self.scheduler.restored(slot, cached);
+        self.meter.count_cached(cached);
         Ok(())
     }
 

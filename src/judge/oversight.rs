@@ -7,7 +7,7 @@ use super::{AuthorityError, Judge};
 use crate::decision_log::{Finding, LogError, Outcome};
 use crate::engine::State;
 use crate::kill_switch;
-use crate::verdict::{Mode, ModelRevision};
+use crate::verdict::{Disposition, Mode, ModelRevision};
 
 impl Judge {
     /// Keeps what a person found of a decision; whether that trips the kill switch.
@@ -17,6 +17,14 @@ impl Judge {
             let decision = outcome.decision_id.clone();
             let Finding::Incident { tier } = outcome.finding else {
                 let false_positive = outcome.finding == Finding::FalsePositive;
+                if false_positive {
+                    let entry = judge.log.get(&decision).await?;
+                    let disposition = entry.map(|entry| entry.record.decision.disposition);
+                    // Nothing was stopped: the switch is not to count it.
+                    if disposition == Some(Disposition::Dispatch) {
+                        return Err(LogError::Dispatched(decision));
+                    }
+                }
                 judge.log.report(outcome).await?;
                 let tripped = judge.authority.note(kill_switch::Event::Reported {
                     decision,

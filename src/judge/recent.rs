@@ -41,7 +41,11 @@ impl Recent {
         let decided = entry.lock_owned().await;
         match &*decided {
             Some((other, _)) if *other != content => None,
-            _ => Some(Claim { content, decided }),
+            _ => Some(Claim {
+                content,
+                decided,
+                recalled: None,
+            }),
         }
     }
 }
@@ -51,12 +55,20 @@ impl Recent {
 pub struct Claim {
     content: ContentHash,
     decided: OwnedMutexGuard<Option<(ContentHash, Decision)>>,
+    recalled: Option<Decision>,
 }
 
 impl Claim {
     /// What was decided for this id before.
     pub fn decision(&self) -> Option<Decision> {
-        self.decided.as_ref().map(|(_, decision)| decision.clone())
+        let decided = self.decided.as_ref().map(|(_, decision)| decision);
+        self.recalled.as_ref().or(decided).cloned()
+    }
+
+    /// Takes what the log had for this id. It is not kept here, where its time would begin anew:
+    /// the next one asks the log again.
+    pub fn recall(&mut self, decision: Decision) {
+        self.recalled = Some(decision);
     }
 
     pub fn set(&mut self, decision: &Decision) {

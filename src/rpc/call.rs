@@ -45,7 +45,7 @@ pub struct Call {
     span: Option<RequestSpan>,
 }
 
-/// The reason of a call whose caller did not wait for its end.
+/// The reason of a call whose caller did not wait for its end, or for which the edge did not.
 const CALLER_LEFT: &str = "CALLER_LEFT";
 
 impl Call {

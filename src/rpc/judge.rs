@@ -139,7 +139,8 @@ struct StreamCall {
 }
 
 /// Reads requests and starts each, until the caller ends its side or leaves, or
-/// its token holds no longer. A drain lets what was read be answered, and then ends the stream.
+/// its token holds no longer. A drain, or a message that cannot be read, lets what was read
+/// before be answered, and then ends the stream.
 async fn pump(
     call: Arc<StreamCall>,
     mut requests: Streaming<JudgeStreamRequest>,
@@ -151,19 +152,24 @@ async fn pump(
     let places = Arc::new(Semaphore::new(window as usize));
     loop {
         let place = Arc::clone(&places).acquire_owned().await.map_err(closed)?;
-        let message = tokio::select! {
-            message = requests.next() => message,
+        let next = tokio::select! {
+            message = requests.next() => match message {
+                Some(message) => message.map(|message| message.request),
+                None => return Ok(()),
+            },
             () = events.closed() => return Ok(()),
             () = call.judge.until_draining() => {
-                drop(place);
-                let _all_answered = places.acquire_many(window).await.map_err(closed)?;
-                return Err(Failure::from(JudgeError::Draining).to_status());
+                Err(Failure::from(JudgeError::Draining).to_status())
             }
         };
-        let Some(message) = message else {
-            return Ok(());
+        let request = match next {
+            Ok(request) => request,
+            Err(status) => {
+                drop(place);
+                let _all_answered = places.acquire_many(window).await.map_err(closed)?;
+                return Err(status);
+            }
         };
-        let request = message?.request;
         if let Some(pass) = &pass {
             pass.check()
                 .map_err(|denied| Failure::from(denied).to_status())?;

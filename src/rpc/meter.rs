@@ -18,7 +18,7 @@ pub struct Meter {
     /// Apart, so that who asks for the status hides no refused request.
     pub control: Calls,
     pub stages: Family<StageLabel, Histogram>,
-    /// Calls that no service has seen, of both.
+    /// Calls of both that were refused unseen, or took too long.
     pub refused: Family<ReasonLabel, Counter>,
 }
 
@@ -156,7 +156,7 @@ impl Meter {
         self.calls(method).failed.get_or_create(&labels).inc();
     }
 
-    /// A call that was refused before a service saw it.
+    /// A call that was refused unseen, or took too long.
     pub fn count_refused(&self, reason: &'static str) {
         self.refused.get_or_create(&ReasonLabel { reason }).inc();
     }

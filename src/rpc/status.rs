@@ -254,6 +254,7 @@ fn log_row(error: &LogError) -> Row {
         LogError::TooManyOutcomes { .. } => {
             row(Code::FailedPrecondition, "TOO_MANY_OUTCOMES", None)
         }
+        LogError::Dispatched(_) => row(Code::FailedPrecondition, "DECISION_DISPATCHED", None),
         LogError::DecisionIdTaken(_)
         | LogError::RequestIdTaken(_)
         | LogError::AlreadyThere { .. }

@@ -64,9 +64,8 @@ fn is_denied_or_open(word: &str) -> bool {
     let first = parts.find(|part| !part.is_empty());
     match first {
         Some("no" | "non" | "not" | "none" | "without" | "former" | "maybe") | None => true,
-        Some("unknown" | "unclear" | "pending" | "tbd" | "todo" | "true" | "yes" | "y") => {
-            parts.all(str::is_empty)
-        }
+        Some("unknown" | "unclear" | "pending" | "tbd" | "todo") => parts.all(str::is_empty),
+        Some("true" | "yes" | "y" | "t" | "on" | "n" | "f" | "off") => parts.all(str::is_empty),
         Some(_) => !word.contains(char::is_alphabetic),
     }
 }

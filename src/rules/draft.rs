@@ -157,14 +157,16 @@ impl Tokens {
             return false;
         }
         let after = closed.trim_start().chars().next();
-        let word = self
-            .places
-            .last()
-            .map_or("", |place| &self.lower[place.clone()]);
-        let short =
-            is_abbreviation(word) || word.chars().count() == 1 && !word.starts_with(is_digit);
+        let word = |back| {
+            let place = self.places.iter().nth_back(back);
+            place.map_or("", |place| &self.lower[place.clone()])
+        };
+        let last = word(0);
+        let is_letter = last.chars().count() == 1 && !last.starts_with(is_digit);
+        // The letter of `Series A.` is no initial.
+        let is_short = is_abbreviation(last) || is_letter && word(1) != "series";
         match after {
-            Some(after) => !after.is_lowercase() && !short,
+            Some(after) => !after.is_lowercase() && !is_short,
             None => true,
         }
     }

@@ -20,6 +20,8 @@ enum Subject {
     FlagOrChannels,
     /// Its value is an object on one channel, where a field may be an opt-out.
     Channel,
+    /// Perhaps an opt-out, where its value says yes.
+    Near,
     Other,
 }
 
@@ -30,6 +32,7 @@ pub fn find(context: &Context) -> Finding {
         Subject::Flag => find_in_flag(&field.path(), field.value),
         Subject::FlagOrChannels => find_in_either(&field),
         Subject::Channel => find_in_object(&field),
+        Subject::Near => find_near(&field),
         Subject::Other => Finding::NotFired,
     }))
 }
@@ -46,31 +49,45 @@ fn subject(name: &str) -> Subject {
         "donot",
     ];
     let name = squash(name);
+    let name = without_owner(&name);
     let name = name
         .strip_prefix("is")
         .or_else(|| name.strip_prefix("has"))
-        .unwrap_or(&name);
+        .unwrap_or(name);
     if is_erasure(name) {
         return Subject::Flag;
     }
+    let mut is_near = false;
     for word in WORDS {
         let Some(rest) = name.strip_prefix(word).or_else(|| name.strip_suffix(word)) else {
             continue;
         };
         let rest = rest.strip_prefix("of").unwrap_or(rest);
         let rest = rest.strip_prefix("from").unwrap_or(rest);
-        return match rest {
-            "channel" | "channels" => Subject::Channels,
-            rest if is_channel(rest) => Subject::Flag,
-            "" if word != "donot" => Subject::FlagOrChannels,
-            // `opt_out_date`, `opt_out_reason` and the like.
-            _ => Subject::Other,
-        };
+        let rest = without_owner(rest);
+        let rest = rest.strip_prefix("bulk").unwrap_or(rest);
+        match rest {
+            "channel" | "channels" => return Subject::Channels,
+            rest if is_channel(rest) => return Subject::Flag,
+            "" if word != "donot" => return Subject::FlagOrChannels,
+            // `do_not_contact` is a disqualifier.
+            "" => {}
+            // `opt_out_date`, `opt_out_reason` and the like, or a word that another one begins.
+            _ => is_near = true,
+        }
     }
     match channel_named(name) {
         Some(_) => Subject::Channel,
+        None if is_near => Subject::Near,
         None => Subject::Other,
     }
+}
+
+/// A name without whose opt-out it is: `hs_email_optout`, `contact_opt_out`.
+fn without_owner(name: &str) -> &str {
+    let mut owners = ["hs", "recipient", "prospect", "contact", "lead", "user"].into_iter();
+    let owned = owners.find_map(|owner| name.strip_prefix(owner));
+    owned.unwrap_or(name)
 }
 
 /// A request under the GDPR that all data be erased: no channel is left.
@@ -93,13 +110,14 @@ fn is_channel(word: &str) -> bool {
             "all" | "allchannels" | "any" | "anychannel" | "every" | "everychannel" | "everything"
                 | "global" | "phone" | "call" | "calls" | "phonecall" | "phonecalls" | "voice"
                 | "whatsapp" | "telegram" | "slack" | "post" | "postal" | "newsletter" | "marketing"
+                | "allemail" | "allemails" | "marketingemail" | "marketingemails"
         )
 }
 
 fn find_in_channels(field: &Field<'_>) -> Finding {
     find_in_list(field, |entry, evidence| {
         let is_known = match entry {
-            Entry::Listed(word) => word == "*" || is_channel(word),
+            Entry::Listed(word) => word == "*" || names_channel(word),
             Entry::Flagged(word) => is_channel(word),
             Entry::Unreadable => false,
         };
@@ -111,11 +129,27 @@ fn find_in_channels(field: &Field<'_>) -> Finding {
     })
 }
 
+/// Whether a text names a channel, alone or with others: `email and sms`, `E-Mail & SMS`.
+fn names_channel(text: &str) -> bool {
+    text.split(['/', '&', '+']).any(|part| {
+        let words: Vec<&str> = part.split_whitespace().collect();
+        let mut names = words.split(|word| word.eq_ignore_ascii_case("and"));
+        names.any(|name| is_channel(&name.concat()))
+    })
+}
+
 fn find_in_flag(path: &str, value: &Value) -> Finding {
     match Answer::of(value) {
         Answer::Yes => Finding::Fired(vec![Evidence::new(path, value)]),
         Answer::No => Finding::NotFired,
         Answer::Unclear => Finding::CannotTell(Evidence::new(path, value)),
+    }
+}
+
+fn find_near(field: &Field<'_>) -> Finding {
+    match Answer::of(field.value) {
+        Answer::Yes => Finding::CannotTell(Evidence::of(field)),
+        Answer::No | Answer::Unclear => Finding::NotFired,
     }
 }
 

@@ -38,8 +38,22 @@ fn title_is_c_level(title: &str) -> Option<bool> {
         // `Former CTO`, `CEO Office`.
         None if before.iter().any(|token| is_doubt(token)) => None,
         None if after.iter().any(|token| is_helper(token)) => None,
+        // `Head of CRO`, `CRO Manager`: the letters may be a matter and no rank.
+        None if matches!(before, [.., lower, "of"] if is_lower(lower)) => None,
+        None if is_before_lower(after) => None,
         None => Some(true),
     }
+}
+
+/// Whether a lower rank follows in the same title. The company's name may hold any word.
+fn is_before_lower(after: &[&str]) -> bool {
+    let title = after.split(|token| *token == SEPARATOR).next();
+    let title = title.unwrap_or_default();
+    // `Chief Revenue Officer` is one rank.
+    let officer = title.iter().position(|token| *token == "officer");
+    let rest = title.iter().skip(officer.unwrap_or_default() + 1);
+    let mut rest = rest.take_while(|token| !matches!(**token, "at" | "of" | "for"));
+    rest.any(|token| is_lower(token))
 }
 
 /// Between two titles of one person.

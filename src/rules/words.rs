@@ -29,8 +29,8 @@ impl Answer {
 
     fn of_word(word: &str) -> Answer {
         match word.trim().to_lowercase().as_str() {
-            "true" | "yes" | "y" | "1" => Answer::Yes,
-            "false" | "no" | "n" | "0" => Answer::No,
+            "true" | "yes" | "y" | "t" | "on" | "1" | "1.0" => Answer::Yes,
+            "false" | "no" | "n" | "f" | "off" | "0" | "0.0" => Answer::No,
             word if says_nothing(word) => Answer::No,
             _ => Answer::Unclear,
         }
@@ -93,5 +93,6 @@ fn says_nothing(word: &str) -> bool {
     matches!(
         word.trim().to_lowercase().as_str(),
         "" | "-" | "--" | "—" | "none" | "null" | "nil" | "n/a" | "na" | "no" | "false" | "[]" | "{}"
+            | "nan" | "undefined" | "n.a." | "n.a" | "nothing" | "set()" | "()"
     )
 }

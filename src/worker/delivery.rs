@@ -67,6 +67,10 @@ impl Delivery {
         if id.chars().any(char::is_control) {
             return Err(Poison::no_draft("`id` has a control character"));
         }
+        // NATS drops it from the header by which it tells verdicts apart.
+        if id.starts_with(' ') {
+            return Err(Poison::no_draft("`id` begins with a space"));
+        }
         Ok(Question {
             request_id: id,
             context_json: draft.context_json,
@@ -117,6 +121,10 @@ mod tests {
             (
                 br#"{"id": "a\nb", "context": {}, "draft": "Hi"}"#,
                 "control",
+            ),
+            (
+                br#"{"id": " a", "context": {}, "draft": "Hi"}"#,
+                "begins with a space",
             ),
         ] {
             let poison = delivery(1).read(payload, None).unwrap_err();

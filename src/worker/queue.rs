@@ -94,7 +94,9 @@ pub(super) enum Published {
 /// Verdicts and dead letters in streams that are made here.
 const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long a pull waits for drafts.
-const PULL_WAIT: Duration = Duration::from_secs(2);
+pub(super) const PULL_WAIT: Duration = Duration::from_secs(2);
+/// How long the end waits for a server that may be away.
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(2);
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
@@ -236,11 +238,18 @@ impl Queue {
         Ok(sent.await?.await?.duplicate)
     }
 
-    /// Sends what waits to be sent.
+    /// Sends what waits to be sent. Without a connection the client would wait for one, for ever.
     pub(super) async fn flush(&self) {
-        if let Err(error) = self.context.client().flush().await {
-            tracing::warn!(%error, "the last acknowledgements may be lost; their drafts come again");
-        }
+        let client = self.context.client();
+        let error = match tokio::time::timeout(LAST_WORDS, client.flush()).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(late) => late.to_string(),
+        };
+        tracing::warn!(
+            error,
+            "the last acknowledgements may be lost; their drafts come again"
+        );
     }
 }
 

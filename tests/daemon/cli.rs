@@ -2,7 +2,9 @@
 //! a script can rely on. `judged judge` and `status` ask a scripted daemon here.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::support::command::{Ran, Shell};
 use crate::support::daemon::{Daemon, Gate, Setup};
@@ -370,6 +372,7 @@ async fn status_does_not_wait_for_an_engine_that_failed() {
 async fn a_reader_who_leaves_ends_any_command_quietly_with_141() {
     let daemon = Setup::new().start().await;
     let shell = Shell::new();
+    let two = format!("{}\n{}\n", case("one", "say:PASS"), case("two", "say:PASS"));
     let case = shell.file("case.json", &case("one", "say:PASS"));
     let quietly = |arguments: &[&str]| {
         let (reader, writer) = std::io::pipe().unwrap();
@@ -396,6 +399,27 @@ async fn a_reader_who_leaves_ends_any_command_quietly_with_141() {
         "off",
     ];
     quietly(&eval);
+    // Though more cases may come.
+    let (cases, mut more) = std::io::pipe().unwrap();
+    more.write_all(two.as_bytes()).unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut judging = shell
+        .command(&["judge", "-", "--addr", &daemon.judge_addr])
+        .stdin(cases)
+        .stdout(writer)
+        .spawn()
+        .unwrap();
+    let end = Instant::now() + Duration::from_secs(20);
+    while judging.try_wait().unwrap().is_none() {
+        if Instant::now() > end {
+            let _ = judging.kill();
+            panic!("it waits for another case");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(judging.wait().unwrap().code(), Some(141));
+    drop(more);
     // With nobody at stderr, too.
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
@@ -405,6 +429,31 @@ async fn a_reader_who_leaves_ends_any_command_quietly_with_141() {
         .status()
         .unwrap();
     assert_eq!(status.code(), Some(3));
+}
+
+#[test]
+fn a_trial_of_a_gpu_whose_daemon_is_gone_ends_at_once() {
+    let shell = Shell::new();
+    let tried_for = |daemon: u32| {
+        let daemon = daemon.to_string();
+        let flags = [
+            ["--parent", &daemon],
+            ["--base", "missing.gguf"],
+            ["--gpu-layers", "auto"],
+            ["--cells", "512"],
+            ["--batch", "32"],
+            ["--sequences", "1"],
+            ["--threads", "1"],
+        ];
+        let ran = shell.run(&[&["gpu-trial"][..], flags.as_flattened()].concat());
+        assert_eq!(ran.code, 1, "{ran:?}");
+        ran.stderr
+    };
+    let own = std::process::id();
+    let told = tried_for(own + 1);
+    assert!(told.contains("whose trial this is"), "{told}");
+    let told = tried_for(own);
+    assert!(told.contains("missing.gguf"), "{told}");
 }
 
 #[test]

@@ -29,6 +29,16 @@ fn of_prospect(number: u32, draft: &str) -> JudgeRequest {
 }
 
 async fn report(daemon: &Daemon, decision_id: &str, kind: OutcomeKind, tier: u32) -> bool {
+    let reported = try_report(daemon, decision_id, kind, tier).await;
+    reported.unwrap()
+}
+
+async fn try_report(
+    daemon: &Daemon,
+    decision_id: &str,
+    kind: OutcomeKind,
+    tier: u32,
+) -> Result<bool, Status> {
     let report = ReportOutcomeRequest {
         decision_id: decision_id.to_owned(),
         kind: kind.into(),
@@ -36,8 +46,8 @@ async fn report(daemon: &Daemon, decision_id: &str, kind: OutcomeKind, tier: u32
         reported_by: "Ida".to_owned(),
         ..ReportOutcomeRequest::default()
     };
-    let answer = daemon.client().report_outcome(report).await.unwrap();
-    answer.into_inner().tripped
+    let answer = daemon.client().report_outcome(report).await?;
+    Ok(answer.into_inner().tripped)
 }
 
 async fn switch(daemon: &Daemon) -> KillSwitch {
@@ -110,6 +120,34 @@ async fn more_than_15_in_100_prospects_with_a_false_positive_trip() {
     assert!(!report(&daemon, &decisions[1], OutcomeKind::FalsePositive, 0).await);
     assert!(report(&daemon, &decisions[15], OutcomeKind::FalsePositive, 0).await);
     assert_rules_decide(&daemon, "16 of the last 100 prospects").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_draft_that_went_out_is_no_false_positive_and_one_that_was_held_may_be() {
+    let daemon = Setup::new().start().await;
+    let mut decisions = Vec::new();
+    for number in 0..100 {
+        let response = daemon.ask(of_prospect(number, "say:PASS")).await.unwrap();
+        assert_eq!(response.disposition(), Disposition::Dispatch);
+        decisions.push(response.decision_id);
+    }
+    for id in &decisions[..16] {
+        let reported = try_report(&daemon, id, OutcomeKind::FalsePositive, 0).await;
+        let refused = reported.unwrap_err();
+        assert_eq!(refused.code(), Code::FailedPrecondition);
+        let details = refused.get_error_details();
+        assert_eq!(details.error_info().unwrap().reason, "DECISION_DISPATCHED");
+        assert!(refused.message().contains("missed-violation"), "{refused}");
+    }
+    assert_eq!(switch(&daemon).await.conditions[0].count, 0);
+    assert_the_model_decides(&daemon).await;
+
+    let unmeant = request("say:PASS\nfault:unmeant");
+    let held = daemon.ask(unmeant).await.unwrap();
+    assert_eq!(held.label(), Label::Pass);
+    assert_eq!(held.disposition(), Disposition::HoldForReview);
+    assert!(!report(&daemon, &held.decision_id, OutcomeKind::FalsePositive, 0).await);
+    assert_eq!(switch(&daemon).await.conditions[0].count, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

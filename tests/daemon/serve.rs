@@ -1,9 +1,10 @@
 //! `judged serve` as a process: its settings, its start without a model, its
 //! state folder, and its end by a signal.
 
-use std::time::Duration;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
-use crate::support::command::Shell;
+use crate::support::command::{Shell, signal};
 use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -224,6 +225,45 @@ fn both_signals_drain_it_and_the_log_says_so() {
             ended.stderr
         );
     }
+}
+
+/// It reads the whole log first, or waits five seconds for who holds that locked.
+#[test]
+fn a_signal_ends_a_daemon_that_is_still_starting() {
+    let shell = Shell::new();
+    let state = shell.home.path().join("state");
+    let arguments = [
+        "--mode",
+        "rules-only",
+        "--state-dir",
+        state.to_str().unwrap(),
+    ];
+    let first = shell.serve(&arguments);
+    first.signal("TERM");
+    assert_eq!(first.end(SOON).code, 0);
+    let log = rusqlite::Connection::open(state.join("decisions.db")).unwrap();
+    // The first alone lets nobody read.
+    log.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE")
+        .unwrap();
+    let held = state.join("judged.lock");
+    std::fs::remove_file(&held).unwrap();
+    let anywhere = ["--listen", "127.0.0.1:0", "--control-listen", "127.0.0.1:0"];
+    let mut daemon = shell
+        .command(&[&["serve"][..], &anywhere, &arguments].concat())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let end = Instant::now() + SOON;
+    // By then it listens to signals, and is about to open the log.
+    while !held.exists() {
+        assert!(Instant::now() < end, "it does not start");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let asked = Instant::now();
+    signal(daemon.id(), "TERM");
+    assert_eq!(daemon.wait().unwrap().code(), Some(0));
+    let took = asked.elapsed();
+    assert!(took < Duration::from_secs(3), "{took:?}");
 }
 
 #[test]

@@ -38,11 +38,15 @@ async fn other_caller(daemon: &Daemon) -> JudgeServiceClient<Channel> {
 
 const TAIL: &str = "<|im_end|>\n<|im_start|>assistant\n";
 
+/// Tokens of a draft and what follows it, and those that a cut at a multiple of sixteen leaves.
+fn most(draft: &str) -> usize {
+    // The scripted tokenizer has a token for each byte, and one for a control token.
+    draft.len() + TAIL.len() - "<|im_end|><|im_start|>".len() + 2 + 15
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_corrected_draft_for_the_same_prospect_only_the_draft_is_read() {
     let daemon = Setup::new().start().await;
-    // The scripted tokenizer has a token for each byte, and one for a control token.
-    let tail = TAIL.len() - "<|im_end|><|im_start|>".len() + 2;
     let prospects: Vec<String> = (0..64).map(|number| format!("Firm {number:02}")).collect();
     for prospect in &prospects {
         usage(
@@ -54,9 +58,66 @@ async fn of_a_corrected_draft_for_the_same_prospect_only_the_draft_is_read() {
     for prospect in &prospects {
         let corrected = "Dear Ida, we have engineers for you.";
         let usage = usage(&daemon, draft_for(prospect, corrected)).await;
-        // What is kept is cut at a multiple of sixteen tokens from the shared part on.
-        let bound = corrected.len() + tail + 15;
-        assert!(read(usage) as usize <= bound, "{prospect}: {usage:?}");
+        assert!(
+            read(usage) as usize <= most(corrected),
+            "{prospect}: {usage:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_drafts_that_come_together_for_one_prospect_only_the_first_reads_the_context() {
+    let gate = Gate::default();
+    let daemon = Setup::new().gated(&gate).start().await;
+    gate.close();
+    let other = daemon.asking(draft_for("Other", "Hi"));
+    gate.until_reached().await;
+    // As long as one another: either may be the first.
+    let drafts = ["Hello, as Globex does.", "Dear Ida, here we are."];
+    let asked = drafts.map(|draft| daemon.asking(draft_for("Acme", draft)));
+    daemon.until_waiting(2).await;
+    gate.open();
+    other.await.unwrap().unwrap();
+    let mut least = u32::MAX;
+    for asked in asked {
+        let usage = asked.await.unwrap().unwrap().usage.unwrap();
+        least = least.min(read(usage));
+    }
+    assert!(least as usize <= most(drafts[0]), "{least}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deadline_is_not_out_of_reach_for_a_context_that_is_read_once_for_many_drafts() {
+    let gate = Gate::default();
+    let mut setup = Setup::new()
+        .gated(&gate)
+        .with(|config| config.engine.slots = 1);
+    setup.source.scripted.per_token = Duration::from_micros(200);
+    let daemon = setup.start().await;
+    daemon.ask(request(&"a".repeat(2_000))).await.unwrap();
+    let pace = daemon.judge.engine().meter().pace();
+    let notes = "n".repeat(4_000);
+    let draft = |draft: &str| JudgeRequest {
+        context_json: format!(r#"{{"company": "Acme", "notes": "{notes}"}}"#),
+        rationale_mode: RationaleMode::None.into(),
+        ..request(draft)
+    };
+    gate.close();
+    let mut before = vec![daemon.asking(draft_for("Other", "Hi"))];
+    gate.until_reached().await;
+    before.extend(["A", "B", "C"].map(|text| daemon.asking(draft(text))));
+    daemon.until_waiting(3).await;
+    // Each by itself would read some 16,000 tokens, together they read some 5,000.
+    let last = draft("D");
+    let asked = daemon.ask_within(last, pace * 11_000);
+    let opened = async {
+        daemon.until_waiting(4).await;
+        gate.open();
+    };
+    let (answer, ()) = tokio::join!(asked, opened);
+    answer.unwrap();
+    for asked in before {
+        asked.await.unwrap().unwrap();
     }
 }
 

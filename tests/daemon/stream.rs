@@ -241,6 +241,31 @@ async fn a_request_that_fails_is_an_error_event_and_the_stream_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_cannot_be_read_ends_the_stream_after_the_answers_to_those_before_it() {
+    let gate = Gate::default();
+    let daemon = Setup::new()
+        .gated(&gate)
+        .with(|config| config.max_message_bytes = 4096)
+        .start()
+        .await;
+    gate.close();
+    let mut queue = Queue::open(&daemon).await;
+    queue.send("a", "say:BLOCK").await;
+    gate.until_reached().await;
+    queue.send("b", &"A".repeat(5000)).await;
+    let early = Duration::from_millis(200);
+    let early = tokio::time::timeout(early, queue.answers.message()).await;
+    assert!(early.is_err(), "{early:?}");
+    gate.open();
+    for expected in ["verdict", "rationale"] {
+        let (id, event) = queue.next().await;
+        assert_eq!((id.as_str(), kind(&event)), ("a", expected));
+    }
+    let status = queue.answers.message().await.unwrap_err();
+    assert_eq!(status.code(), Code::OutOfRange);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_queue_is_an_error_event_with_the_time_to_try_again() {
     let gate = Gate::default();
     let daemon = Setup::new()

@@ -492,6 +492,24 @@ fn after_a_crash_no_address_is_served_that_the_settings_no_longer_name() {
 }
 
 #[test]
+fn after_a_crash_metrics_that_nobody_listens_for_are_told() {
+    let shell = Shell::new();
+    let file = shell.file("judged.toml", "");
+    let served = supervised(&shell, &["--config", &file]);
+    shell.file("judged.toml", "metrics_listen = \"127.0.0.1:0\"\n");
+    let daemon = child_after(served.pid(), None);
+    signal(daemon, "ABRT");
+    child_after(served.pid(), Some(daemon));
+    let status = shell.run(&["status", "--addr", &served.control]);
+    assert_eq!(status.code, 0, "{status:?}");
+    served.signal("TERM");
+    let ran = served.end(PATIENCE);
+    for told in ["\"metrics_listen\"", "restart the supervisor"] {
+        assert!(ran.stderr.contains(told), "{}", ran.stderr);
+    }
+}
+
+#[test]
 fn asked_to_end_it_lets_the_daemon_drain_and_frees_the_port() {
     let shell = Shell::new();
     let served = supervised(&shell, &[]);

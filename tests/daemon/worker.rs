@@ -458,6 +458,39 @@ async fn a_queue_server_that_restarts_is_found_again() {
     worker.ended();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_server_that_is_away_holds_up_no_end_and_loses_no_draft() {
+    let gate = Gate::default();
+    let daemon = Setup::new().gated(&gate).start().await;
+    let mut nats = NatsServer::start();
+    let streams = nats.streams().await;
+    let worker = WorkerProcess::start(&nats, &daemon.judge_addr, &["--ack-wait", "1"]);
+    until_streams(&streams).await;
+    gate.close();
+    streams.publish(draft("a", "Hi")).await;
+    gate.until_reached().await;
+    nats.kill();
+    worker.terminate();
+    gate.open();
+    let asked = Instant::now();
+    let ran = tokio::task::spawn_blocking(|| worker.end()).await.unwrap();
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(asked.elapsed() < Duration::from_secs(25), "{ran:?}");
+    let counts = ran.json().remove(0);
+    assert_eq!(
+        (&counts["judged"], &counts["published"]),
+        (&1.into(), &0.into())
+    );
+    let told = "the last acknowledgements may be lost";
+    assert!(ran.stderr.contains(told), "{ran:?}");
+
+    nats.restart();
+    let streams = nats.streams().await;
+    let other = WorkerProcess::start(&nats, &daemon.judge_addr, &[]);
+    assert_eq!(ids(&streams.until_verdicts(1).await), ["a"]);
+    drop(other);
+}
+
 /// Tokens, passwords, nkeys, credentials, and certificates on both sides.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_queue_server_is_shown_what_it_asks_for() {

@@ -305,6 +305,13 @@ fn packages_and_images_set_what_exists_and_run_as_the_chart_does() {
         let name = name.strip_prefix("JUDGED_").unwrap().to_lowercase();
         assert_eq!(packaged[&name].origin, Origin::File(file.clone()), "{name}");
     }
+    // Where no systemd ends a decode that hangs.
+    let stuck = packaged["abort_stuck"].value.as_f64().unwrap();
+    let values = read("deploy/helm/judged/values.yaml");
+    let (_, settings) = values.split_once("\nsettings:\n").unwrap();
+    let (settings, _) = settings.split_once("\n\n").unwrap();
+    assert!(settings.contains(&format!("  abort_stuck: {stuck}\n")));
+    let command = format!(r#"CMD ["serve", "--supervise", "--abort-stuck", "{stuck}"]"#);
     let chart = read("deploy/helm/judged/templates/statefulset.yaml");
     for image in ["deploy/docker/Dockerfile", "deploy/docker/cuda.Dockerfile"] {
         let text = read(image);
@@ -316,6 +323,7 @@ fn packages_and_images_set_what_exists_and_run_as_the_chart_does() {
         let (_, user) = text.split_once("\nUSER ").unwrap();
         let (user, _) = user.split_once(':').unwrap();
         assert!(chart.contains(&format!("runAsUser: {user}\n")), "{image}");
+        assert!(text.ends_with(&format!("\n{command}\n")), "{image}");
     }
 }
 

@@ -96,7 +96,8 @@ fn the_model_cards_examples_get_well_formed_answers_and_read_only_what_is_new() 
 fn evidence_is_a_rule_of_the_label_with_a_quotation_and_costs_fewer_tokens() {
     with_daemon(async |daemon| {
         let (mut evidence, mut sentences) = (0, 0);
-        for (name, question) in examples() {
+        // The first breaks a rule, the last none.
+        for (name, question) in examples().into_iter().step_by(4) {
             let sentence = ask(&daemon.client, &question).await;
             let short = Question {
                 rationale: RationaleMode::Evidence,
@@ -304,19 +305,17 @@ fn a_shared_prefix_gives_the_scores_of_one_that_is_read_anew() {
         let template = template.unwrap();
         let grammar = Grammar::compile(&bundle.answer, tokenizer).unwrap();
         let shared = template.shared_prefix();
-        for (name, question) in examples().into_iter().take(2) {
-            let tokens = template.render(&case(&question)).unwrap();
-            let rest = &tokens[shared.len()..];
-            backend.clear();
-            row(backend, 0, 0, &shared);
-            let (from, to) = (SequenceId(0), SequenceId(1));
-            share(backend, from, to, shared.len()).unwrap();
-            let cached = grammar.score(&row(backend, 1, shared.len(), rest));
-            backend.clear();
-            row(backend, 1, 0, &shared);
-            let anew = grammar.score(&row(backend, 1, shared.len(), rest));
-            assert_eq!(cached, anew, "{name}");
-        }
+        let (_, question) = examples().remove(0);
+        let tokens = template.render(&case(&question)).unwrap();
+        let rest = &tokens[shared.len()..];
+        row(backend, 0, 0, &shared);
+        let (from, to) = (SequenceId(0), SequenceId(1));
+        share(backend, from, to, shared.len()).unwrap();
+        let cached = grammar.score(&row(backend, 1, shared.len(), rest));
+        backend.clear();
+        row(backend, 1, 0, &shared);
+        let anew = grammar.score(&row(backend, 1, shared.len(), rest));
+        assert_eq!(cached, anew);
     });
 }
 
@@ -328,8 +327,9 @@ fn the_adapter_decides_what_the_base_alone_gets_wrong() {
         let adapted = bundle();
         let mut alone = bundle();
         alone.adapter = None;
-        assert_eq!(judged_by(&adapted, example).0.best(), Label::Penalise);
-        assert_ne!(judged_by(&alone, example).0.best(), Label::Penalise);
+        let best = |bundle| judged_by(bundle, example, usize::MAX).0.best();
+        assert_eq!(best(&adapted), Label::Penalise);
+        assert_ne!(best(&alone), Label::Penalise);
     });
 }
 
@@ -372,8 +372,9 @@ fn published_bundle(folder: &Path, adapter_sha256: &str) -> Bundle {
     Bundle::load(&manifest).unwrap()
 }
 
-/// The scores and the whole row of an example, by a bundle as the daemon opens it.
-fn judged_by(bundle: &Bundle, example: &str) -> (Scores, Vec<f32>) {
+/// The scores and the whole row after an example's prompt, or its first `tokens`, by a bundle as the
+/// daemon opens it.
+fn judged_by(bundle: &Bundle, example: &str, tokens: usize) -> (Scores, Vec<f32>) {
     let mut examples = examples().into_iter();
     let (_, question) = examples.find(|(name, _)| name == example).unwrap();
     let settings = Settings {
@@ -389,8 +390,9 @@ fn judged_by(bundle: &Bundle, example: &str) -> (Scores, Vec<f32>) {
         let prompt = &bundle.prompt;
         let budget = prompt.max_tokens as usize;
         let template = Prompt::new(&prompt.template, prompt.context, budget, tokenizer.clone());
-        let tokens = template.unwrap().render(&case(&question)).unwrap();
-        let row = row(backend, 0, 0, &tokens);
+        let mut read = template.unwrap().render(&case(&question)).unwrap();
+        read.truncate(tokens);
+        let row = row(backend, 0, 0, &read);
         let grammar = Grammar::compile(&bundle.answer, tokenizer).unwrap();
         (grammar.score(&row), row)
     };
@@ -419,11 +421,12 @@ fn an_adapter_of_the_published_shape_is_converted_and_served() {
         assert_eq!((converted.info.tensors, converted.folded), (392, 0));
 
         let bundle = published_bundle(dir.path(), &converted.sha256);
-        let (scores, adapted) = judged_by(&bundle, LEAK);
+        // Few tokens, since what the adapter changes shows in any row.
+        let (scores, adapted) = judged_by(&bundle, LEAK, 64);
         assert!((scores.probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-9);
         let mut alone = bundle;
         alone.adapter = None;
-        let (_, plain) = judged_by(&alone, LEAK);
+        let (_, plain) = judged_by(&alone, LEAK, 64);
         assert!(adapted.iter().all(|logit| logit.is_finite()));
         let effect = largest_difference(&plain, &adapted);
         assert!(effect > 0.1, "{effect}");

@@ -1,6 +1,8 @@
 //! Promise: an adapter does what its formula says, and a file that llama.cpp could not take is an
 //! error that says why.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::support::gguf_writer::{Field, GgufWriter};
@@ -203,6 +205,28 @@ fn a_merged_file_is_made_once_and_again_when_it_has_changed() {
             .is_some_and(|extension| extension == "part")
     });
     assert_eq!(left.count(), 0, "what was under way is left");
+}
+
+#[test]
+fn an_adapter_is_merged_beside_a_base_that_may_only_be_read() {
+    let files = TinyFiles::new();
+    let lora = TinyModel::default().lora(&LoraSpec::default());
+    let adapter = files.adapter(&lora, 1.0);
+    let base = files.dir().join("base.gguf");
+    let recipe = recipe(&base, &adapter);
+    let path = recipe.merged().unwrap();
+    let bytes = fs::read(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    let part = path.with_extension("part");
+    fs::write(&part, "of a process that was killed").unwrap();
+    for file in [&base, &part] {
+        fs::set_permissions(file, Permissions::from_mode(0o444)).unwrap();
+    }
+    assert_eq!(recipe.merged().unwrap(), path);
+    assert!(fs::read(&path).unwrap() == bytes);
+    // Root could write to it all the same.
+    let mode = fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o200, 0o200, "{mode:o}");
 }
 
 #[test]

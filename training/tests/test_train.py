@@ -135,6 +135,17 @@ def test_the_lower_layers_are_computed_only_for_cases_that_came_since(trainer, w
         torch.testing.assert_close(again.states[id(group)], fresh.states[id(other)])
 
 
+def test_a_run_that_ended_while_it_wrote_the_lower_layers_can_be_begun_again(trainer, monkeypatch):
+    def half(_, path):
+        path.write_bytes(b"PK")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as ended, pytest.raises(KeyboardInterrupt):
+        ended.setattr(torch, "save", half)
+        trainer("out")
+    assert trainer("out").states
+
+
 def test_a_run_goes_on_only_with_the_settings_it_began_with(trainer):
     trainer("out", epochs=1).run()
     with pytest.raises(SystemExit, match="of a run with other settings"):

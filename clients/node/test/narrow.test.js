@@ -34,8 +34,8 @@ test('a full queue says when to try again and serves what it took', async () => 
 });
 
 test('a deadline out of reach is told at once', async () => {
-  // Its tokens tell the pace.
-  await judge.judge({ company: 'Pace' }, long.repeat(2), { rationale: false });
+  // Its steps, more than two, tell the pace. Not the prompt that the Python client has sent, which is kept.
+  await judge.judge({ company: 'Steady' }, long, { rationale: false });
   await assert.rejects(judge.judge({ company: 'Late for this' }, long, { timeout: 1 }), (error) => {
     assert.ok(error instanceof DeadlineExceeded);
     assert.deepEqual([error.reason, error.retryDelay], ['DEADLINE_OUT_OF_REACH', 1]);

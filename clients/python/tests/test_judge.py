@@ -196,6 +196,28 @@ def test_so_does_one_of_asyncio(daemon):
     assert_labels_come_first(in_asyncio(daemon.addr, ask), *sent)
 
 
+def no_such_channel():
+    return [Draft({}, "a"), Draft({}, "b", "FAX")]
+
+
+def no_second_draft():
+    yield Draft({}, "a")
+    raise ValueError("a torn line")
+
+
+@pytest.mark.parametrize("drafts", [no_such_channel, no_second_draft])
+@pytest.mark.parametrize("way", ["blocking", "asyncio"])
+def test_what_is_wrong_with_the_drafts_of_a_stream_is_raised_as_it_is(daemon, judge, way, drafts):
+    async def ask(judge):
+        return [event async for event in judge.stream(drafts())]
+
+    with pytest.raises(ValueError, match="CHANNEL_FAX|a torn line"):
+        if way == "blocking":
+            list(judge.stream(drafts()))
+        else:
+            in_asyncio(daemon.addr, ask)
+
+
 def test_a_report_reaches_the_decision(daemon, judge):
     decision = judge.judge(OFFSHORE, "Hi").decision_id
     assert judge.report(decision, "FALSE_POSITIVE", "Ada Moss", probe="E01") is False

@@ -38,8 +38,8 @@ def test_a_full_queue_says_when_to_try_again_and_serves_what_it_took():
 
 def test_a_deadline_out_of_reach_is_told_at_once():
     with Judge(timeout=120, attempts=1) as judge:
-        # Its tokens tell the pace.
-        judge.judge({"company": "Pace"}, LONG * 2, rationale=False)
+        # Its steps, more than two, tell the pace.
+        judge.judge({"company": "Pace"}, LONG, rationale=False)
         with pytest.raises(DeadlineExceeded) as caught:
             judge.judge({"company": "Late"}, LONG, timeout=1.0)
     assert caught.value.reason == "DEADLINE_OUT_OF_REACH"

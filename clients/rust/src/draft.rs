@@ -14,8 +14,20 @@ pub struct Draft {
     pub draft: String,
     /// `None`: the context's `intended_channel`, else e-mail.
     pub channel: Option<Channel>,
-    /// False: the label alone, which is the fastest answer.
-    pub rationale: bool,
+    /// What is to explain the label.
+    pub rationale: Rationale,
+}
+
+/// How an answer explains itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Rationale {
+    /// Not at all: the label alone is the fastest answer.
+    None,
+    /// By one sentence.
+    #[default]
+    Sentence,
+    /// By the rule and the words on which it rests, quoted.
+    Evidence,
 }
 
 /// How it would be sent.
@@ -30,14 +42,14 @@ pub enum Channel {
 }
 
 impl Draft {
-    /// With a new request id, for the context's channel, to be answered with a rationale.
+    /// With a new request id, for the context's channel, to be answered with a sentence.
     pub fn new(context: impl ToString, draft: impl Into<String>) -> Self {
         Self {
             request_id: uuid::Uuid::new_v4().simple().to_string(),
             context: context.to_string(),
             draft: draft.into(),
             channel: None,
-            rationale: true,
+            rationale: Rationale::Sentence,
         }
     }
 
@@ -49,8 +61,9 @@ impl Draft {
             Some(Channel::Linkedin) => proto::Channel::Linkedin,
         };
         let rationale_mode = match self.rationale {
-            true => proto::RationaleMode::Sentence,
-            false => proto::RationaleMode::None,
+            Rationale::None => proto::RationaleMode::None,
+            Rationale::Sentence => proto::RationaleMode::Sentence,
+            Rationale::Evidence => proto::RationaleMode::Evidence,
         };
         proto::JudgeRequest {
             request_id: self.request_id.clone(),

@@ -18,7 +18,7 @@ pub enum Event {
         request_id: String,
         /// That of its verdict.
         decision_id: String,
-        /// One sentence; empty if it failed.
+        /// One sentence, or evidence; empty if it failed.
         rationale: String,
         /// Tokens in all.
         usage: Usage,

@@ -11,7 +11,7 @@ mod report;
 mod verdict;
 
 pub use self::connection::{Connection, ConnectionError};
-pub use self::draft::{Channel, Draft};
+pub use self::draft::{Channel, Draft, Rationale};
 pub use self::error::{FieldViolation, JudgeError, Kind};
 pub use self::event::{Event, Events};
 pub use self::judge::Judge;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use daemon::Daemon;
 use judged_client::{
     Channel, Code, Connection, DecidedBy, Disposition, Draft, Event, Events, Finding, Judge,
-    JudgeError, Kind, Label, Mode, Report,
+    JudgeError, Kind, Label, Mode, Rationale, Report,
 };
 use tokio::sync::oneshot;
 use tokio_stream::StreamExt;
@@ -63,7 +63,7 @@ async fn a_pass_of_the_rules_is_not_sent_unless_the_operator_says_so() {
         let daemon = Daemon::start(arguments);
         let draft = Draft {
             channel: Some(Channel::Sms),
-            rationale: false,
+            rationale: Rationale::None,
             ..Draft::new(PROSPECT, "Hi, a word?")
         };
         let verdict = daemon.judge().judge(&draft).await.unwrap();
@@ -111,7 +111,7 @@ async fn held_stream(judge: &Judge) -> (oneshot::Sender<()>, Events) {
     let (release, released) = oneshot::channel::<()>();
     let (more, drafts) = tokio::sync::mpsc::channel(1);
     let draft = Draft {
-        rationale: false,
+        rationale: Rationale::None,
         ..Draft::new(OFFSHORE, "Hi")
     };
     more.send(draft).await.unwrap();
@@ -205,7 +205,7 @@ async fn a_deadline_holds_while_the_daemon_hangs() {
 async fn a_stream_gives_the_label_first_and_survives_a_bad_draft() {
     let daemon = Daemon::start(&[]);
     let short = Draft {
-        rationale: false,
+        rationale: Rationale::None,
         ..named("short", OFFSHORE)
     };
     let drafts = [named("full", OFFSHORE), short, named("bad", "[]")];

@@ -104,6 +104,8 @@ fn arguments(wish: &Wish, files: &Files, context: ContextConfig) -> Vec<OsString
         ("--batch", context.batch),
         ("--sequences", context.sequences),
         ("--threads", context.threads),
+        // Without whom it ends.
+        ("--parent", std::process::id()),
     ] {
         flag(name, number.to_string().into());
     }

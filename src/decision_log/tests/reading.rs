@@ -93,10 +93,9 @@ fn a_look_up_is_planned_once_for_all_request_ids() {
     let folder = Folder::new();
     let _log = folder.open();
     let connection = file::connect(&folder.file(), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
-    let sql = "SELECT * FROM decisions WHERE request_id = ? AND received >= ?";
-    let mut statement = connection.prepare(sql).unwrap();
-    for id in ["a", "b", "c"] {
-        assert!(!statement.exists((id, 0)).unwrap());
+    for since in 0..3 {
+        let mut statement = connection.prepare_cached(reader::FIND_REQUEST).unwrap();
+        assert!(!statement.exists(("r", since)).unwrap());
+        assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
     }
-    assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
 }

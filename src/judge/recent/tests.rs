@@ -47,6 +47,21 @@ async fn the_newest_ids_are_kept_however_often_old_ones_were_asked() {
 }
 
 #[tokio::test]
+async fn what_the_log_had_is_kept_for_no_second_window() {
+    let recent = Recent::new(4, Duration::from_secs(60));
+    let mut claim = recent.claim("a", CONTENT).await.unwrap();
+    claim.recall(decision("of the day before"));
+    assert_eq!(claim.decision(), Some(decision("of the day before")));
+    drop(claim);
+    let claim = recent.claim("a", CONTENT).await.unwrap();
+    assert_eq!(
+        claim.decision(),
+        None,
+        "the log tells whether it still stands"
+    );
+}
+
+#[tokio::test]
 async fn an_id_is_free_again_when_its_claim_is_dropped_without_a_decision() {
     let recent = Recent::new(4, Duration::from_secs(60));
     // Whoever was refused may come again with less.

@@ -86,17 +86,17 @@ fn is_about_person(sentence: &Sentence<'_>) -> bool {
         )
 }
 
-/// `from January`, `in July 2026`: a later start, whenever that is.
+/// `from January`, `in July 2026`, `through 30 September`: a later start, whenever that is.
 fn has_month_of_start(sentence: &Sentence<'_>) -> bool {
-    (1..sentence.len()).any(|at| {
+    let is_month = |at| {
         let word = sentence.token(at);
-        let before = sentence.token(at - 1);
-        let is_month = date::month(word).is_some() && (word != "may" || sentence.is_capital(at));
-        is_month
-            && matches!(
-                before,
-                "from" | "in" | "after" | "of" | "mid" | "early" | "late" | "for"
-            )
+        date::month(word).is_some() && (word != "may" || sentence.is_capital(at))
+    };
+    (1..sentence.len()).any(|at| match sentence.token(at - 1) {
+        "from" | "in" | "after" | "of" | "mid" | "early" | "late" | "for" => is_month(at),
+        // And not `walk you through his profile`.
+        "through" | "thru" => is_month(at) || is_month(at + 1) || date::at(sentence, at).is_some(),
+        _ => false,
     })
 }
 

@@ -7,7 +7,7 @@ use crate::rules::phrases::Phrases;
 /// The draft tells of a commitment, or of a later start.
 pub static DISCLOSED: LazyLock<Phrases> = LazyLock::new(|| {
     Phrases::new(
-        "committed, commitment, commitments, until, till, til, through, thru, unavailable
+        "committed, commitment, commitments, until, till, til, unavailable
         not available, isn t available, not be available, not free, isn t free, not before
         not immediately, rolls off, roll off, rolling off, spoken for, booked, tied up
         another project, other project, another client, another job, another assignment
@@ -19,7 +19,8 @@ pub static DISCLOSED: LazyLock<Phrases> = LazyLock::new(|| {
         finishing his, finishing her, ends on, ends in, ends at, renewal, extension, extended
         assigned to, on assignment, available from, available after, available in
         available as of, free from, free in, free after, start after, starting after, start from
-        later start, from then",
+        later start, from then, through end of, through the end of, through year end, through q1
+        through q2, through q3, through q4",
     )
 });
 

@@ -41,11 +41,15 @@ const MAX_FOREIGN: usize = 64;
 /// Of the context's other texts, in bytes.
 const MAX_OWN_BYTES: usize = 1 << 16;
 const MAX_PEOPLE: usize = 32;
+/// Words of the recipient's role.
+const MAX_RANKS: usize = 32;
 
 struct Reader<'a> {
     threads: Threads<'a>,
     own_thread: Option<&'a str>,
     recipient: String,
+    /// The words of the recipient's role.
+    ranks: Vec<String>,
     /// Whether another thread is known to exist.
     has_other: bool,
     own_bytes: usize,
@@ -55,10 +59,14 @@ impl<'a> Threads<'a> {
     pub fn of(context: &'a Context) -> Self {
         let text = |path| context.get(path).and_then(Value::as_str);
         let own_thread = text("thread_id").filter(|id| !id.trim().is_empty());
+        let role = text("recipient_role").unwrap_or_default();
+        let words = role.split(|c: char| !c.is_alphanumeric());
+        let words = words.filter(|word| !word.is_empty()).take(MAX_RANKS);
         let mut reader = Reader {
             threads: Threads::default(),
             own_thread,
-            recipient: squash(text("recipient_role").unwrap_or_default()),
+            recipient: squash(role),
+            ranks: words.map(str::to_lowercase).collect(),
             has_other: false,
             own_bytes: 0,
         };
@@ -102,9 +110,8 @@ impl<'a> Reader<'a> {
             }
             Kind::Thread | Kind::Other => {
                 let role = role_in(field.name);
-                let is_own = role
-                    .is_some_and(|role| self.recipient.contains(&role.to_ascii_lowercase()))
-                    || is_of_own(&name);
+                let is_own =
+                    role.is_some_and(|role| self.is_of_recipient(role)) || is_of_own(&name);
                 if is_own || !(self.has_other || is_content_of_thread(&name)) {
                     self.own(field.value);
                 } else {
@@ -115,6 +122,14 @@ impl<'a> Reader<'a> {
                 }
             }
         }
+    }
+
+    /// Whether a rank is the recipient's: `cofounder` of `Co-Founder`, no `cto` of `Director`.
+    fn is_of_recipient(&self, rank: &str) -> bool {
+        let rank = rank.to_ascii_lowercase();
+        self.recipient == rank
+            || self.ranks.contains(&rank)
+            || self.ranks.windows(2).any(|two| two.concat() == rank)
     }
 
     /// `leaked_thread: "thread_9"`, `cross_thread_leak: true`.

@@ -110,6 +110,10 @@ fn titles() {
         "Vice President, CFO",
         "CISO (EMEA)",
         "CEO, ex-Consultant",
+        "EVP CFO",
+        "Chief Developer Officer",
+        "CTO (Lead Engineer)",
+        "CEO at Lead Forensics",
     ];
     let not_c_level = [
         "VP Engineering",
@@ -142,6 +146,10 @@ fn titles() {
         "non_c_level",
         "CEO Office",
         "CEO's assistant",
+        "Head of CRO",
+        "CRO Manager",
+        "CRO Specialist",
+        "CMO Operations Analyst",
         "Founder, Head of Product",
         "Aide / CTO",
         "Geschäftsführer",

@@ -42,6 +42,11 @@ fn a_disqualifier_fires_in_any_shape() {
                 r#"{"available_signals":{"local_only":1}}"#,
                 "fired available_signals.local_only",
             ),
+            (r#"{"do_not_contact":1.0}"#, "fired do_not_contact"),
+            (
+                r#"{"disqualifiers":{"local_only":0.0,"competitor":1.0}}"#,
+                "fired disqualifiers.competitor",
+            ),
         ],
     );
 }
@@ -82,6 +87,13 @@ fn what_says_nothing_does_not_fire() {
             (r#"{"disqualifiers":null}"#, "not fired"),
             (r#"{"disqualifiers":""}"#, "not fired"),
             (r#"{"disqualifiers":["None","n/a","-",null]}"#, "not fired"),
+            (r#"{"disqualifiers":"nan"}"#, "not fired"),
+            (
+                r#"{"disqualifiers":["NaN","undefined","N.A.","n.a"]}"#,
+                "not fired",
+            ),
+            (r#"{"disqualifiers":"nothing"}"#, "not fired"),
+            (r#"{"disqualifiers":["set()","()"]}"#, "not fired"),
             (r#"{"disqualifiers":{}}"#, "not fired"),
             (
                 r#"{"disqualifiers":{"anti_offshore":false,"competitor":null}}"#,
@@ -120,6 +132,8 @@ fn what_is_unreadable_or_denied_cannot_be_told() {
                 "cannot tell disqualifiers[0]",
             ),
             (r#"{"disqualifiers":"true"}"#, "cannot tell disqualifiers"),
+            (r#"{"disqualifiers":"t"}"#, "cannot tell disqualifiers"),
+            (r#"{"disqualifiers":"f"}"#, "cannot tell disqualifiers"),
             (
                 r#"{"disqualifiers":["17"]}"#,
                 "cannot tell disqualifiers[0]",

@@ -23,6 +23,7 @@ fn an_offer_that_hides_the_commitment_fires() {
             "Abebe can start on 2026-09-01.",
             "Abebe is committed until June, and can start on 1 September 2026.",
             "Abebe could join you from Sept 14th, 2026.",
+            "Abebe Kebede is available immediately. Happy to walk you through his profile.",
         ],
     );
 }
@@ -38,6 +39,10 @@ fn a_commitment_that_is_disclosed_does_not_fire() {
             "Abebe will be available to start on October 1st, 2026, after his current project.",
             "Abebe is on another project. He can start immediately after that date.",
             "Abebe is available from October.",
+            "Abebe works for a bank through September. He is available immediately then.",
+            "Abebe works for a bank through 30 September, and is available immediately then.",
+            "Abebe works for a bank thru 2026-09-30, and is available immediately then.",
+            "Abebe works for a bank through the end of Q3, and is available immediately then.",
             "Abebe can start on 7 October 2026, and has a commitment until then.",
             "Abebe is not available now, but he frees up in autumn.",
             "Abebe rolls off at the end of the month. I have two others who can start now.",

@@ -69,6 +69,8 @@ fn a_sum_or_a_round_that_is_stated_fires() {
             "If you need people, write to me. Your $5M raise will not wait.",
             "Figures in the press vary. Still, you raised $9M, and that buys a team.",
             "Your $5M raise suggests that you will hire.",
+            "Congrats on your Series A. Are you free on Tuesday?",
+            "Congrats on your Series B. Rather than hiring locally, you could work with us.",
         ],
     );
 }

@@ -33,6 +33,22 @@ fn an_opt_out_in_any_shape_fires() {
                 r#"{"available_signals":{"opt_out_channels":["email"]}}"#,
                 "fired available_signals.opt_out_channels[0]",
             ),
+            (
+                r#"{"opt_out_channels":"email and sms"}"#,
+                "fired opt_out_channels",
+            ),
+            (
+                r#"{"opt_out_channels":"email/sms"}"#,
+                "fired opt_out_channels",
+            ),
+            (
+                r#"{"opt_out_channels":["E-Mail & SMS"]}"#,
+                "fired opt_out_channels[0]",
+            ),
+            (
+                r#"{"opt_out_channels":["fax+Text Messages"]}"#,
+                "fired opt_out_channels[0]",
+            ),
         ],
     );
 }
@@ -64,6 +80,36 @@ fn flags_fire() {
                 r#"{"channel":"sms","text":{"optedOut":true}}"#,
                 "fired text.optedOut",
             ),
+            (r#"{"opt_out_sms":true}"#, "fired opt_out_sms"),
+            // With an owner in the name.
+            (r#"{"hs_email_optout":true}"#, "fired hs_email_optout"),
+            (
+                r#"{"recipient_opted_out":true}"#,
+                "fired recipient_opted_out",
+            ),
+            (r#"{"contact_opt_out":"yes"}"#, "fired contact_opt_out"),
+            (
+                r#"{"prospect_unsubscribed":true}"#,
+                "fired prospect_unsubscribed",
+            ),
+            (
+                r#"{"lead_opted_out_of_sms":1}"#,
+                "fired lead_opted_out_of_sms",
+            ),
+            (
+                r#"{"user_has_unsubscribed":"TRUE"}"#,
+                "fired user_has_unsubscribed",
+            ),
+            (r#"{"donotbulkemail":true}"#, "fired donotbulkemail"),
+            (
+                r#"{"unsubscribed_from_all_emails":true}"#,
+                "fired unsubscribed_from_all_emails",
+            ),
+            // As tables are exported.
+            (r#"{"email_opt_out":1.0}"#, "fired email_opt_out"),
+            (r#"{"email_opt_out":"1.0"}"#, "fired email_opt_out"),
+            (r#"{"unsubscribed":"t"}"#, "fired unsubscribed"),
+            (r#"{"sms_opt_out":"on"}"#, "fired sms_opt_out"),
         ],
     );
 }
@@ -111,9 +157,19 @@ fn no_opt_out_does_not_fire() {
                 "not fired",
             ),
             (r#"{"gdpr_erasure_request":null}"#, "not fired"),
+            (
+                r#"{"email_opt_out":0.0,"unsubscribed":"f","sms_opt_out":"off"}"#,
+                "not fired",
+            ),
+            (r#"{"hs_email_optout":false}"#, "not fired"),
+            (r#"{"opt_out_channels":"nothing"}"#, "not fired"),
             // What only tells more of an opt-out, and what says nothing of one.
             (
                 r#"{"opt_out_date":"2031-05-01","opt_out_reason":"asked"}"#,
+                "not fired",
+            ),
+            (
+                r#"{"opt_out_link":"https://example.org","do_not_contact":true}"#,
                 "not fired",
             ),
             (
@@ -166,6 +222,10 @@ fn an_opt_out_in_unknown_words_cannot_be_told() {
                 "cannot tell opt_out_channels[0]",
             ),
             (
+                r#"{"opt_out_channels":"pigeon and owl"}"#,
+                "cannot tell opt_out_channels",
+            ),
+            (
                 r#"{"opt_out_channels":true}"#,
                 "cannot tell opt_out_channels",
             ),
@@ -181,6 +241,12 @@ fn an_opt_out_in_unknown_words_cannot_be_told() {
                 r#"{"email_opt_out":"pending"}"#,
                 "cannot tell email_opt_out",
             ),
+            // The name may be one of an opt-out.
+            (
+                r#"{"opted_out_of_pigeons":true}"#,
+                "cannot tell opted_out_of_pigeons",
+            ),
+            (r#"{"opted_out_of_pigeons":"2031-05-01"}"#, "not fired"),
         ],
     );
 }

@@ -134,6 +134,24 @@ fn threads_are_told_apart_by_their_ids() {
             json!({"thread_id": "a", "recipient_role": "CTO", "available_signals": signals});
         check_drafts(Rule::OtherThread, &context.to_string(), &[(leak, expected)]);
     }
+    // Ranks are compared by their words, and `Director` has no `cto`.
+    let fired = "fired available_signals.cto_thread_content draft";
+    for (role, expected) in [
+        ("Director of Engineering", fired),
+        ("Founder & CTO", "not fired"),
+        ("C.T.O.", "not fired"),
+    ] {
+        let context = json!({"thread_id": "a", "recipient_role": role, "available_signals":
+            {"cto_thread_content": text, "other_active_thread": "b"}});
+        check_drafts(Rule::OtherThread, &context.to_string(), &[(leak, expected)]);
+    }
+    let context = json!({"thread_id": "a", "recipient_role": "Co-Founder", "available_signals":
+        {"cofounder_thread_content": text, "other_active_thread": "b"}});
+    check_drafts(
+        Rule::OtherThread,
+        &context.to_string(),
+        &[(leak, "not fired")],
+    );
     // Without the draft's own thread, nobody knows which is another.
     let unnamed = json!({"active_threads": [{"thread_id": "b", "last_message": text}]});
     check_drafts(

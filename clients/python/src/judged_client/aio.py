@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -64,16 +65,22 @@ class AsyncJudge:
         """Judges drafts as they come, on one stream: of each, the label first. Without a `timeout`
         the stream lasts as long as there are drafts.
 
-        When it breaks, which is `Unavailable`, send what has no verdict again with the same ids.
+        When it breaks, which is `Unavailable`, send what has no verdict again with the same ids. What
+        reading the drafts raises ends it too, and is raised here.
         """
+        failed: list[Exception] = []
 
         async def requests() -> AsyncIterator[pb.JudgeStreamRequest]:
             # A write to a call that was refused would hide why (grpc/grpc#36066).
             await answers.initial_metadata()
             if answers.done():
                 return
-            async for request in _requests(drafts):
-                yield request
+            try:
+                async for request in _requests(drafts):
+                    yield request
+            except Exception as error:
+                failed.append(error)
+                raise
 
         answers = self._stub.JudgeStream(requests(), timeout=timeout, metadata=self._metadata)
         try:
@@ -81,8 +88,13 @@ class AsyncJudge:
                 event = events.from_wire(answer)
                 if event is not None:
                     yield event
-        except grpc.RpcError as error:
-            raise from_call(error) from error
+        except (asyncio.CancelledError, grpc.RpcError) as error:
+            # gRPC has cancelled the call for it.
+            if failed:
+                raise failed[0] from None
+            if isinstance(error, grpc.RpcError):
+                raise from_call(error) from error
+            raise
         finally:
             answers.cancel()
 

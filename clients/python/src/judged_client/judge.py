@@ -67,16 +67,29 @@ class Judge:
         """Judges drafts as they come, on one stream: of each, the label first. `drafts` is read on
         a thread of its own. Without a `timeout` the stream lasts as long as there are drafts.
 
-        When it breaks, which is `Unavailable`, send what has no verdict again with the same ids.
+        When it breaks, which is `Unavailable`, send what has no verdict again with the same ids. What
+        reading the drafts raises ends it too, and is raised here.
         """
-        requests = (pb.JudgeStreamRequest(request=draft.to_wire()) for draft in drafts)
-        answers = self._stub.JudgeStream(requests, timeout=timeout, metadata=self._metadata)
+        failed: list[Exception] = []
+
+        def requests() -> Iterator[pb.JudgeStreamRequest]:
+            try:
+                for draft in drafts:
+                    yield pb.JudgeStreamRequest(request=draft.to_wire())
+            except Exception as error:
+                failed.append(error)
+                raise
+
+        answers = self._stub.JudgeStream(requests(), timeout=timeout, metadata=self._metadata)
         try:
             for answer in answers:
                 event = events.from_wire(answer)
                 if event is not None:
                     yield event
         except grpc.RpcError as error:
+            # gRPC has cancelled the call for it.
+            if failed:
+                raise failed[0] from None
             raise from_call(error) from error
         finally:
             answers.cancel()
