@@ -315,7 +315,7 @@ impl Answer<'_> {
                 || (piece.len() <= room.max(1) && (!closing || self.completes_character(piece)))
         };
         // Mostly the likeliest of all is allowed.
-        if let Some(token) = likeliest(logits)
+        if let Some(token) = likeliest(&logits[..logits.len().min(mask.len())])
             && mask.is_allowed(token)
             && fits(token)
         {
