@@ -7,6 +7,7 @@
 pub mod job;
 pub mod meter;
 mod pace;
+pub mod places;
 pub mod prefix;
 pub mod scheduler;
 pub mod speculate;
@@ -19,10 +20,11 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use self::job::{Asker, EVENTS_PER_JOB, Event, Job};
 use self::meter::Meter;
+use self::places::Places;
 use self::scheduler::{Caller, Limits};
 use self::worker::{Bounds, End, Worker};
 use crate::backend::{Backend, Capacity, Description, OpenError, ROWS, Source, Token};
@@ -35,7 +37,7 @@ use crate::verdict::RationaleMode;
 pub struct Config {
     /// Jobs that run at the same time.
     pub slots: usize,
-    /// Jobs that wait for a slot; one more is refused.
+    /// Jobs that wait for a slot; of one more somebody is refused: see [`Places`].
     pub queue: usize,
     /// Prompt tokens evaluated in one step.
     pub chunk: usize,
@@ -123,7 +125,7 @@ impl State {
 #[derive(Clone)]
 pub struct Engine {
     jobs: SyncSender<Job>,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     /// Whether it is wanted.
     adapter: Arc<AtomicBool>,
     state: watch::Receiver<State>,
@@ -154,7 +156,7 @@ impl Engine {
         let adapter = Arc::new(AtomicBool::new(true));
         let engine = Self {
             jobs,
-            places: Arc::new(Semaphore::new(config.queue)),
+            places: Arc::new(Places::new(config.queue)),
             adapter: Arc::clone(&adapter),
             state,
             meter: Arc::clone(&meter),
@@ -196,7 +198,7 @@ impl Engine {
 
     /// Jobs that wait for a slot.
     pub fn queue_depth(&self) -> usize {
-        self.config.queue - self.places.available_permits()
+        self.places.taken()
     }
 
     /// Queues a prompt. Never waits.
@@ -208,10 +210,9 @@ impl Engine {
         arrived: Instant,
         deadline: Instant,
     ) -> Result<mpsc::Receiver<Event>, SubmitError> {
-        let place = Arc::clone(&self.places)
-            .try_acquire_owned()
-            .map_err(|_| SubmitError::QueueFull)?;
         let (events, receiver) = mpsc::channel(EVENTS_PER_JOB);
+        let place = self.places.take(caller, &events);
+        let place = place.ok_or(SubmitError::QueueFull)?;
         let job = Job {
             prompt,
             rationale,

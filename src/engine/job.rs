@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::Sender;
 
+use super::places::Place;
 use super::scheduler::Caller;
 use crate::backend::{DecodeError, Token};
 use crate::grammar::{Answer, GrammarError};
@@ -25,7 +25,7 @@ pub struct Asker {
     /// Closed by its receiver once nobody waits for the answer.
     pub events: Sender<Event>,
     /// The place in the queue, given back when the job gets a slot.
-    pub place: Option<OwnedSemaphorePermit>,
+    pub place: Option<Place>,
 }
 
 /// What a job's owner learns, in this order.
@@ -63,6 +63,8 @@ pub enum JobError {
     /// At the pace of what was measured, what is left would take so long.
     #[error("the deadline cannot be met: the label would take about {0:.1?} more")]
     DeadlineOutOfReach(Duration),
+    #[error("the queue is full, and another caller had fewer places in it")]
+    Displaced,
     #[error("the answer could not be completed: {0}")]
     Malformed(GrammarError),
     #[error("the engine failed: {0}")]

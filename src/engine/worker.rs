@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::job::{Active, Event, Job, JobError};
 use super::meter::Meter;
+use super::places::Place;
 use super::prefix::PrefixTree;
 use super::scheduler::{Arrival, JobId, Limits, Scheduler, Step, times};
 use super::speculate::Speculator;
@@ -196,10 +197,12 @@ impl<'a> Worker<'a> {
         if !self.prefixes.grows() {
             return kept;
         }
-        let others = self.jobs.values().map(|other| reusable(&other.prompt));
-        let common = others.map(|other| {
-            let pairs = other.iter().zip(prompt);
-            pairs.take_while(|(one, other)| one == other).count()
+        // Only behind what all have: many may wait.
+        let shared = self.shared.len();
+        let prompts = self.jobs.values().map(|other| reusable(&other.prompt));
+        let common = prompts.map(|other| {
+            let pairs = other.iter().zip(prompt).skip(shared);
+            shared + pairs.take_while(|(one, other)| one == other).count()
         });
         common.max().unwrap_or(0).max(kept)
     }
@@ -232,7 +235,9 @@ impl<'a> Worker<'a> {
         for (id, active) in &mut self.jobs {
             active.askers.retain(|asker| {
                 if asker.events.is_closed() {
-                    self.meter.count_abandoned();
+                    if !asker.place.as_ref().is_some_and(Place::is_lost) {
+                        self.meter.count_abandoned();
+                    }
                     return false;
                 }
                 if asker.deadline <= now {

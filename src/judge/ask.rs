@@ -67,6 +67,7 @@ impl Judge {
         match event {
             Some(Event::Scored(scored)) => Ok(Ok((scored, events))),
             Some(Event::Failed(JobError::DeadlineExceeded)) => Err(JudgeError::DeadlineExceeded),
+            Some(Event::Failed(JobError::Displaced)) => Err(JudgeError::QueueFull),
             Some(Event::Failed(JobError::DeadlineOutOfReach(needed))) => {
                 Err(JudgeError::DeadlineOutOfReach(needed))
             }
@@ -99,7 +100,10 @@ impl Judge {
             Some(Event::Failed(JobError::Malformed(_) | JobError::Decode(_))) => false,
             // These tell nothing of the model.
             Some(Event::Failed(
-                JobError::DeadlineExceeded | JobError::DeadlineOutOfReach(_) | JobError::AdapterOff,
+                JobError::DeadlineExceeded
+                | JobError::DeadlineOutOfReach(_)
+                | JobError::Displaced
+                | JobError::AdapterOff,
             ))
             | None => return,
         };

@@ -87,6 +87,45 @@ async fn of_drafts_that_come_together_for_one_prospect_only_the_first_reads_the_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_who_fills_the_queue_gives_up_its_newest_place_to_one_who_has_none() {
+    let gate = Gate::default();
+    let daemon = Setup::new()
+        .gated(&gate)
+        .with(|config| {
+            config.engine.slots = 1;
+            config.engine.queue = 3;
+        })
+        .start()
+        .await;
+    gate.close();
+    let mut greedy = vec![daemon.asking(draft_for("Running", "Hi"))];
+    gate.until_reached().await;
+    daemon.until_running(1).await;
+    for (before, prospect) in ["First", "Second", "Third"].iter().enumerate() {
+        greedy.push(daemon.asking(draft_for(prospect, "Hi")));
+        daemon.until_waiting(before + 1).await;
+    }
+
+    let mut other = other_caller(&daemon).await;
+    let other = tokio::spawn(async move { other.judge(request("say:ESCALATE")).await });
+    let newest = greedy.pop().unwrap();
+    let displaced = newest.await.unwrap().unwrap_err();
+    assert_eq!(displaced.code(), Code::ResourceExhausted);
+    let details = displaced.get_error_details();
+    assert_eq!(details.error_info().unwrap().reason, "QUEUE_FULL");
+    assert!(details.retry_info().is_some());
+    daemon.until_waiting(3).await;
+
+    gate.open();
+    assert_eq!(other.await.unwrap().unwrap().into_inner().label, 2);
+    for asked in greedy {
+        asked.await.unwrap().unwrap();
+    }
+    daemon.until_running(0).await;
+    assert_eq!(daemon.meter().abandoned, 0, "nobody has left");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deadline_is_not_out_of_reach_for_a_context_that_is_read_once_for_many_drafts() {
     let gate = Gate::default();
     let mut setup = Setup::new()
