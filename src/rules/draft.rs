@@ -162,7 +162,7 @@ impl Tokens {
             place.map_or("", |place| &self.lower[place.clone()])
         };
         let last = word(0);
-        let is_letter = last.chars().count() == 1 && !last.starts_with(is_digit);
+        let is_letter = last.chars().count() == 1 && last.starts_with(char::is_alphabetic);
         // The letter of `Series A.` is no initial.
         let is_short = is_abbreviation(last) || is_letter && word(1) != "series";
         match after {

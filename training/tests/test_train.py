@@ -2,6 +2,7 @@
 
 import re
 import sys
+import time
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ def trainer(monkeypatch, tmp_path, tokenizer, write):
     """A trainer of the tiny model, by the arguments of the command line."""
     monkeypatch.setattr(train, "load", lambda *_: (tiny_model(), tokenizer))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(train, "faster_on_cpu", lambda: torch.bfloat16)
     template = tmp_path / "template"
     template.write_text(TEMPLATE, "utf-8")
     common = {
@@ -79,12 +81,21 @@ def test_losses_are_of_the_labels_first_token_and_of_the_rationale_and_its_end(t
     assert [answer for _, answer in answers] == [answer for _, _, answer in expected]
 
 
-def test_training_lowers_the_loss_of_what_it_has_seen(trainer):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_training_lowers_the_loss_of_what_it_has_seen(trainer, monkeypatch, dtype):
+    monkeypatch.setattr(train, "faster_on_cpu", lambda: dtype)
     one = trainer("out", epochs=8, rate=1e-2)
     loss = lambda: sum(one.losses(one.groups)[:2]).item()
     before = loss()
     one.run()
     assert loss() < before / 2
+
+
+@pytest.mark.parametrize("slow, fast", [(torch.bfloat16, torch.float32), (torch.float32, torch.bfloat16)])
+def test_a_cpu_takes_the_type_that_it_multiplies_faster(monkeypatch, slow, fast):
+    wait = lambda some, _: time.sleep(0.01 if some.dtype == slow else 0)
+    monkeypatch.setattr(train.F, "linear", wait)
+    assert train.faster_on_cpu() == fast
 
 
 def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(

@@ -71,6 +71,8 @@ fn a_sum_or_a_round_that_is_stated_fires() {
             "Your $5M raise suggests that you will hire.",
             "Congrats on your Series A. Are you free on Tuesday?",
             "Congrats on your Series B. Rather than hiring locally, you could work with us.",
+            "Congrats on the $5M you raised (Series A). Could we talk about your team?",
+            "Congrats on the $5M you raised, up 20%. Could we talk about your team?",
         ],
     );
 }
