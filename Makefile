@@ -49,7 +49,7 @@ drill-debian: dist deb ## Try the tarball and the package in a bare Debian, with
 	@scripts/setup drills
 	@scripts/drill-debian
 
-drill-cpus: build ## Judge the same cases on this CPU, without AVX-512 and without AVX2 (CASES=20 REAL_CASES=2)
+drill-cpus: build ## Judge the same cases on this CPU, without AVX-512 and without AVX2 (CASES=20)
 	@scripts/setup drills
 	@scripts/drill-cpus
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use judged::app::App;
-use judged::backend::{Backend, OpenError, Source};
+use judged::backend::{OpenError, Serve, Source};
 use judged::config::{Config, Settings};
 use judged::context::Context;
 use judged::models::Bundle;
@@ -125,7 +125,7 @@ async fn logged(state_dir: &std::path::Path) -> App {
 struct NoModel;
 
 impl Source for NoModel {
-    fn open(&mut self, _: &mut dyn FnMut(&mut dyn Backend)) -> Result<(), OpenError> {
+    fn open(&mut self, _: &dyn Fn(), _: &mut Serve<'_>) -> Result<(), OpenError> {
         Err(OpenError::Missing("the rules need none".to_owned()))
     }
 }

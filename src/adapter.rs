@@ -25,14 +25,12 @@ const ALPHA_LIMIT: f32 = 65_536.0;
 /// What a good adapter says about itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AdapterInfo {
-    pub name: Option<String>,
     /// llama.cpp multiplies by `alpha / rank`, or not at all when alpha is 0.
     pub alpha: f32,
     pub ranks: BTreeSet<u64>,
     /// Halves of LoRA pairs. Norm tensors are not counted: the loader skips them.
     pub tensors: usize,
     pub layers: BTreeSet<u32>,
-    pub kinds: BTreeSet<String>,
 }
 
 /// Checks the whole file, tensor data included; blocks for as long as reading it takes.
@@ -76,17 +74,13 @@ fn examine(
         check_kinds(pair).map_err(refuse)?;
     }
     values::check(&adapter, pairs.iter().flat_map(Pair::halves)).map_err(refuse)?;
+    // A name of another type is refused too.
+    adapter.optional::<&str>("general.name")?;
     Ok(AdapterInfo {
-        name: adapter.optional("general.name")?.map(str::to_owned),
         alpha,
         ranks: pairs.iter().map(Pair::rank).collect(),
         tensors: 2 * pairs.len(),
         layers: pairs.iter().filter_map(|pair| layer(pair.name)).collect(),
-        kinds: pairs
-            .iter()
-            .flat_map(Pair::halves)
-            .map(|tensor| tensor.kind.to_string())
-            .collect(),
     })
 }
 

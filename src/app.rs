@@ -122,7 +122,9 @@ impl App {
         if config.spot_checks {
             tokio::spawn(check_weekly(Arc::downgrade(&judge)));
         }
-        tokio::spawn(health::report(health.clone(), Arc::clone(&judge)));
+        let stop = CancellationToken::new();
+        let report = health::report(health.clone(), Arc::clone(&judge));
+        tokio::spawn(stop.clone().run_until_cancelled_owned(report));
 
         let judge_service =
             JudgeServiceServer::new(JudgeRpc::new(Arc::clone(&judge), Arc::clone(&watch)))
@@ -137,7 +139,6 @@ impl App {
         let control_service =
             ControlServiceServer::new(control).max_decoding_message_size(config.max_message_bytes);
         let control_service = InterceptedService::new(control_service, note_arrival);
-        let stop = CancellationToken::new();
         let routes = Routes::new(health_service.clone())
             .add_service(reflection().build_v1()?)
             // Older tools know only this one.

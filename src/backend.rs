@@ -98,12 +98,22 @@ pub trait Backend {
     fn set_adapter(&mut self, on: bool) -> Result<(), DecodeError>;
 }
 
+/// Whether the first logits of the last batch are numbers: a device that fails may give others.
+pub fn gave_numbers(backend: &dyn Backend) -> bool {
+    let row = backend.logits(0, 0);
+    row.is_some_and(|row| row.iter().all(|logit| logit.is_finite()))
+}
+
 /// Where a backend comes from. It lives on the engine thread's stack, since a
 /// context borrows its model.
 pub trait Source: Send {
-    /// Loads the model and lends the backend to `serve`.
-    fn open(&mut self, serve: &mut dyn FnMut(&mut dyn Backend)) -> Result<(), OpenError>;
+    /// Says when the files are `found`, loads the model, and lends the backend to `serve`, whose
+    /// error means that this backend does not work: there may be another for the same files.
+    fn open(&mut self, found: &dyn Fn(), serve: &mut Serve<'_>) -> Result<(), OpenError>;
 }
+
+/// What a [`Source`] lends its backend to.
+pub type Serve<'s> = dyn FnMut(&mut dyn Backend) -> Result<(), OpenError> + 's;
 
 /// What a context can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,8 +8,6 @@ mod error;
 mod tensors;
 mod vocabulary;
 
-use std::collections::BTreeSet;
-
 pub use self::error::{BaseError, BaseProblem};
 use crate::gguf::Gguf;
 
@@ -32,9 +30,7 @@ const HYPERPARAMETERS: [&str; 10] = [
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct BaseInfo {
-    pub name: Option<String>,
     pub layers: u32,
-    pub context_length: u32,
     pub embedding_length: u32,
     pub feed_forward_length: u32,
     pub heads: u32,
@@ -42,7 +38,6 @@ pub struct BaseInfo {
     pub tokens: u64,
     /// Whether the token embeddings are the output matrix too.
     pub tied: bool,
-    pub kinds: BTreeSet<String>,
 }
 
 /// Checks metadata, vocabulary and tensor list; the tensor data is not looked at.
@@ -90,21 +85,17 @@ fn hyperparameters(base: &Gguf, tokens: u64) -> Result<BaseInfo, BaseProblem> {
     let heads = positive(base, "qwen2.attention.head_count")?;
     let kv_heads = positive(base, "qwen2.attention.head_count_kv")?;
     let embedding_length = positive(base, "qwen2.embedding_length")?;
+    // llama.cpp reads them too.
+    base.optional::<&str>("general.name")?;
+    positive(base, "qwen2.context_length")?;
     let info = BaseInfo {
-        name: base.optional("general.name")?.map(str::to_owned),
         layers: positive(base, "qwen2.block_count")?,
-        context_length: positive(base, "qwen2.context_length")?,
         embedding_length,
         feed_forward_length: positive(base, "qwen2.feed_forward_length")?,
         heads,
         kv_heads,
         tokens,
         tied: base.tensor("output.weight").is_none(),
-        kinds: base
-            .tensors
-            .iter()
-            .map(|tensor| tensor.kind.to_string())
-            .collect(),
     };
     if info.layers > LAYERS_LIMIT {
         return Err(setting("qwen2.block_count", info.layers, "at most `512`"));

@@ -15,8 +15,9 @@ use crate::channel::Channel;
 pub use strict::MAX_DEPTH;
 pub use words::{channel_named, squash};
 
-/// The field whose own fields count as the context's: real data hides flags and channels there.
-const SIGNALS: &str = "available_signals";
+/// The field, squashed, whose own fields count as the context's: real data hides flags and channels
+/// there.
+const SIGNALS: &str = "availablesignals";
 
 /// A parsed JSON object. Keys keep their order, and numbers their text but for `1e5`, now `1e+5`.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,8 +48,21 @@ impl Context {
     /// The fields at the top, then those of `available_signals`. Nothing deeper: there the values
     /// speak of other people and of other threads.
     pub fn fields(&self) -> impl Iterator<Item = Field<'_>> {
-        let top = Field::all_of(None, Some(&self.object));
-        top.chain(Field::all_of(Some(SIGNALS), self.object.get(SIGNALS)))
+        let top = Field::all_of(None, &self.object);
+        let signals = Field::all_of(None, &self.object);
+        let signals = signals.filter(|field| squash(field.name) == SIGNALS);
+        top.chain(signals.flat_map(|signals| Field::all_of(Some(signals.name), signals.value)))
+    }
+
+    /// The values of the fields at such a path as `thread_id` or `available_signals.thread_id`, in
+    /// any spelling.
+    pub fn all_at(&self, path: &str) -> impl Iterator<Item = &Value> {
+        let is_below = path.contains('.');
+        let path = squash(path);
+        let fields = self.fields().filter(move |field| {
+            field.parent.is_some() == is_below && squash(&field.path()) == path
+        });
+        fields.map(|field| field.value)
     }
 
     /// The channel that the context names; `None` too where it names one that we do not know.
@@ -59,7 +73,7 @@ impl Context {
             "available_signals.intended_channel",
         ]
         .into_iter()
-        .find_map(|path| self.get(path)?.as_str())
+        .find_map(|path| self.all_at(path).find_map(Value::as_str))
         .and_then(channel_named)
     }
 
@@ -82,7 +96,7 @@ impl Context {
 /// A key, its value, and where they stand.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Field<'a> {
-    pub parent: Option<&'static str>,
+    pub parent: Option<&'a str>,
     pub name: &'a str,
     pub value: &'a Value,
 }
@@ -96,11 +110,8 @@ impl<'a> Field<'a> {
         }
     }
 
-    fn all_of(
-        parent: Option<&'static str>,
-        object: Option<&'a Value>,
-    ) -> impl Iterator<Item = Field<'a>> {
-        let fields = object.and_then(Value::as_object).into_iter().flatten();
+    fn all_of(parent: Option<&'a str>, object: &'a Value) -> impl Iterator<Item = Field<'a>> {
+        let fields = object.as_object().into_iter().flatten();
         fields.map(move |(name, value)| Field {
             parent,
             name,

@@ -17,7 +17,7 @@ mod writer;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
@@ -124,7 +124,7 @@ impl State {
 /// A handle on the engine's thread.
 #[derive(Clone)]
 pub struct Engine {
-    jobs: SyncSender<Job>,
+    jobs: Sender<Job>,
     places: Arc<Places>,
     /// Whether it is wanted.
     adapter: Arc<AtomicBool>,
@@ -150,8 +150,8 @@ impl Engine {
     ) -> std::io::Result<Self> {
         let (state_sender, state) = watch::channel(State::Loading);
         let state_sender = Arc::new(state_sender);
-        // Places bound the queue; the channel itself never fills up.
-        let (jobs, inbox) = sync_channel(config.queue + config.slots + 1);
+        // Its bound is that of the places.
+        let (jobs, inbox) = channel();
         let meter = Arc::new(Meter::default());
         let adapter = Arc::new(AtomicBool::new(true));
         let engine = Self {
@@ -224,11 +224,8 @@ impl Engine {
                 place: Some(place),
             },
         };
-        match self.jobs.try_send(job) {
-            Ok(()) => Ok(receiver),
-            Err(TrySendError::Full(_)) => Err(SubmitError::QueueFull),
-            Err(TrySendError::Disconnected(_)) => Err(SubmitError::Dead),
-        }
+        let sent = self.jobs.send(job);
+        sent.map(|()| receiver).map_err(|_| SubmitError::Dead)
     }
 }
 
@@ -249,12 +246,21 @@ struct Thread {
 }
 
 impl Thread {
-    fn run(self, mut source: impl Source, inbox: &std::sync::mpsc::Receiver<Job>) {
+    fn run(self, mut source: impl Source, inbox: &Receiver<Job>) {
+        let found = || {
+            self.state.send_if_modified(|state| {
+                let was_missing = matches!(state, State::Missing(_));
+                if was_missing {
+                    *state = State::Loading;
+                }
+                was_missing
+            });
+        };
         loop {
             let started = Instant::now();
             let mut serve = |backend: &mut dyn Backend| self.serve(backend, inbox, started);
             // A panic is a failed engine, not a dead daemon.
-            let outcome = catch_unwind(AssertUnwindSafe(|| source.open(&mut serve)));
+            let outcome = catch_unwind(AssertUnwindSafe(|| source.open(&found, &mut serve)));
             let failure = match outcome {
                 Ok(Ok(())) => return,
                 Ok(Err(OpenError::Missing(reason))) => {
@@ -282,17 +288,6 @@ impl Thread {
         }
     }
 
-    fn serve(
-        &self,
-        backend: &mut dyn Backend,
-        inbox: &std::sync::mpsc::Receiver<Job>,
-        started: Instant,
-    ) {
-        if let Err(reason) = self.try_serve(backend, inbox, started) {
-            self.fail(State::Failed(reason));
-        }
-    }
-
     fn fail(&self, state: State) {
         let reason = state.trouble().unwrap_or_default();
         tracing::error!(reason, "no model can serve: rules decide");
@@ -300,13 +295,17 @@ impl Thread {
         self.state.send_replace(state);
     }
 
-    fn try_serve(
+    /// Until all handles are gone or the backend breaks; the error says why it never worked.
+    fn serve(
         &self,
         backend: &mut dyn Backend,
-        inbox: &std::sync::mpsc::Receiver<Job>,
+        inbox: &Receiver<Job>,
         started: Instant,
-    ) -> Result<(), String> {
+    ) -> Result<(), OpenError> {
         let bundle = &self.bundle;
+        let unfit = |error: &dyn std::fmt::Display| {
+            OpenError::Failed(format!("bundle `{}`: {error}", bundle.name))
+        };
         let tokenizer = backend.tokenizer();
         let prompt = Prompt::new(
             &bundle.prompt.template,
@@ -314,12 +313,11 @@ impl Thread {
             bundle.prompt.max_tokens as usize,
             Arc::clone(&tokenizer),
         )
-        .map_err(|error| format!("bundle `{}`: {error}", bundle.name))?;
-        let grammar = Grammar::compile(&bundle.answer, tokenizer)
-            .map_err(|error| format!("bundle `{}`: {error}", bundle.name))?;
+        .map_err(|error| unfit(&error))?;
+        let grammar = Grammar::compile(&bundle.answer, tokenizer).map_err(|error| unfit(&error))?;
         let capacity = backend.capacity();
         let shared = prompt.shared_prefix();
-        check_capacity(&capacity, &self.config, &prompt, &grammar)?;
+        check_capacity(&capacity, &self.config, &prompt, &grammar).map_err(OpenError::Failed)?;
 
         let chunk = self.config.chunk.min(capacity.batch);
         let bounds = Bounds {
@@ -343,7 +341,7 @@ impl Thread {
         let mut worker = Worker::new(backend, &grammar, shared, bounds, meter);
         worker
             .warm_up()
-            .map_err(|error| format!("the warm-up decode failed: {error}"))?;
+            .map_err(|error| OpenError::Failed(format!("the warm-up decode failed: {error}")))?;
         tracing::info!(
             load_seconds = started.elapsed().as_secs_f64(),
             cpu_variant = ready.description.cpu_variant,
@@ -367,10 +365,10 @@ impl Thread {
             });
         };
         publish(self.adapter.load(Relaxed));
-        match worker.run(inbox, &self.adapter, &publish) {
-            End::Closed => Ok(()),
-            End::Broken(error) => Err(error.to_string()),
+        if let End::Broken(error) = worker.run(inbox, &self.adapter, &publish) {
+            self.fail(State::Failed(error.to_string()));
         }
+        Ok(())
     }
 }
 
@@ -421,6 +419,8 @@ fn watch_over(state: &watch::Sender<State>, meter: &Meter, config: &Config) {
         });
         stuck = match &*state.borrow() {
             State::Stuck(_) => stuck + pause,
+            // In the warm-up after a re-arm.
+            State::Suspended(_) if silent => stuck + pause,
             _ => stuck_after,
         };
         if config.abort_stuck.is_some_and(|limit| stuck > limit) {

@@ -34,7 +34,6 @@ const KEYS_LIMIT: u64 = 4_096;
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Gguf {
-    pub version: u32,
     pub metadata: BTreeMap<String, Value>,
     /// In file order.
     pub tensors: Vec<Tensor>,
@@ -152,7 +151,6 @@ fn read_header(path: &Path, source: &mut Source) -> Result<Gguf, Problem> {
         .map(|(index, tensor)| (tensor.name.clone(), index))
         .collect();
     Ok(Gguf {
-        version,
         metadata,
         tensors,
         data_start,

@@ -13,7 +13,7 @@ mod tensors;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use self::config::PeftConfig;
 pub use self::error::{PeftError, PeftProblem};
@@ -31,7 +31,6 @@ const WEIGHTS_LIMIT: u64 = 2 * 1024 * 1024 * 1024;
 /// An adapter whose settings are understood and whose tensors fit together.
 #[derive(Debug)]
 pub struct PeftAdapter {
-    pub folder: PathBuf,
     /// What llama.cpp divides by a module's rank: PEFT's scaling of most modules, times that rank.
     pub alpha: f32,
     /// By layer, then in the order of [`ModuleKind`].
@@ -68,7 +67,6 @@ impl PeftAdapter {
             .map_err(in_weights)?;
         let modules = modules(&tensors, &config).map_err(in_weights)?;
         Ok(Self {
-            folder: folder.to_owned(),
             alpha: config.alpha(),
             modules,
             tensors,

@@ -152,7 +152,6 @@ pub struct RuleVerdict {
     pub rationale: String,
     /// In order of priority.
     pub fired: Vec<Rule>,
-    pub cannot_tell: Vec<(Rule, Evidence)>,
 }
 
 impl RuleVerdict {
@@ -179,7 +178,6 @@ impl RuleVerdict {
             label,
             rationale,
             fired,
-            cannot_tell,
         }
     }
 }

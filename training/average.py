@@ -8,6 +8,7 @@ that began apart have nothing to average. Convert the result with `judged conver
 """
 
 import argparse
+import json
 import shutil
 from pathlib import Path
 
@@ -15,9 +16,18 @@ import torch
 from safetensors.torch import load_file, save_file
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+# What weights are multiplied by: the mean gets one of it.
+SCALING = "r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern"
 
 
 def average(folders, out):
+    if out.resolve() in [folder.resolve() for folder in folders]:
+        raise ValueError(f"{out} is an adapter that is averaged, and would be lost")
+    scalings = [scaling(folder) for folder in folders]
+    for folder, found in zip(folders, scalings):
+        for name in SCALING:
+            if found[name] != scalings[0][name]:
+                raise ValueError(f"{folder} has another {name} than {folders[0]}")
     adapters = [load_file(folder / WEIGHTS) for folder in folders]
     first = {name: tensor.shape for name, tensor in adapters[0].items()}
     for folder, adapter in zip(folders, adapters):
@@ -30,6 +40,12 @@ def average(folders, out):
     out.mkdir(parents=True, exist_ok=True)
     save_file(mean, out / WEIGHTS)
     shutil.copy(folders[0] / CONFIG, out / CONFIG)
+
+
+def scaling(folder):
+    config = json.loads((folder / CONFIG).read_text("utf-8"))
+    # What is absent, null, false or empty is off.
+    return {name: config.get(name) or None for name in SCALING}
 
 
 def main():

@@ -48,13 +48,13 @@ class Layers:
 
     @torch.no_grad()
     def remember(self, rubric, groups, packs, depth, tick):
-        """What layer `depth` is given for each token: it never changes in training."""
+        """What layer `depth` is given for each token, on the CPU: it never changes in training."""
         states = {}
         for chosen in packs:
             one = pack(rubric, chosen)
             hidden = self.run(self.embed(one), one, 0, depth)[0]
-            states.setdefault("rubric", hidden[: len(rubric)].clone())
+            states.setdefault("rubric", hidden[: len(rubric)].to("cpu", copy=True))
             for group, start, end in one.spans:
-                states[id(group)] = hidden[start:end].clone()
+                states[id(group)] = hidden[start:end].to("cpu", copy=True)
             tick(len(one.tokens))
         return states

@@ -36,6 +36,7 @@ from tree import fill, grow, pack
 
 ROOT = Path(__file__).resolve().parent.parent
 KINDS = "q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj"
+TYPES = {str(dtype): dtype for dtype in (torch.float32, torch.bfloat16)}
 
 
 def arguments():
@@ -77,7 +78,7 @@ class Trainer:
         if args.threads:
             torch.set_num_threads(args.threads)
         torch.manual_seed(args.seed)
-        self.dtype = torch.bfloat16 if self.device == "cuda" else faster_on_cpu()
+        self.dtype = self.kept_type() or (torch.bfloat16 if self.device == "cuda" else faster_on_cpu())
         model, self.tokenizer = load(args.base, self.dtype, self.device)
         self.prompt = Prompt(Path(args.template).read_text("utf-8"), self.tokenizer)
         self.first_tokens = [self.prompt.text(label)[0] for label in data.LABELS]
@@ -113,6 +114,13 @@ class Trainer:
         self.plan = [step for epoch in range(args.epochs) for step in self.epoch(epoch)]
         self.done = 0
 
+    def kept_type(self):
+        """The number type of the run that goes on: what is faster may be another by now."""
+        checkpoint, lower = (glimpse(self.out / name) for name in ("checkpoint.pt", "lower.pt"))
+        # It stands in the lower layers' names too; earlier checkpoints do not tell it.
+        words = [checkpoint.get("dtype"), *(word for name in lower for word in name.split())]
+        return next((TYPES[word] for word in words if word in TYPES), None)
+
     def encode(self, case):
         label = self.prompt.text(case.label + "\n")
         answer = self.prompt.text(f"{case.label}\n{case.rationale}")
@@ -128,7 +136,7 @@ class Trainer:
     def lower_half(self):
         """From disk, as far as an earlier run has left it: cases can be added to a folder's data."""
         kept = self.out / "lower.pt"
-        saved = torch.load(kept) if kept.exists() else {}
+        saved = torch.load(kept, map_location="cpu") if kept.exists() else {}
         of = f"{self.args.first} {self.dtype}"
         names = {id(group): f"{of} {self.digest([group])}" for group in self.groups}
         missing = [group for group in self.groups if names[id(group)] not in saved]
@@ -271,8 +279,8 @@ class Trainer:
 
     def checkpoint(self):
         save({
-            "settings": self.settings(), "done": self.done, "optimizer": self.optimizer.state_dict(),
-            "adapter": get_peft_model_state_dict(self.model),
+            "settings": self.settings(), "dtype": str(self.dtype), "done": self.done,
+            "optimizer": self.optimizer.state_dict(), "adapter": get_peft_model_state_dict(self.model),
         }, self.out / "checkpoint.pt")  # fmt: skip
 
     def resume(self):
@@ -303,6 +311,11 @@ def faster_on_cpu():
         return time.monotonic() - started
 
     return min([torch.float32, torch.bfloat16], key=lambda dtype: min(seconds(dtype) for _ in range(3)))
+
+
+def glimpse(path):
+    """What is saved there, with its tensors left on the disk."""
+    return torch.load(path, map_location="cpu", mmap=True) if path.exists() else {}
 
 
 def save(what, path):

@@ -9,6 +9,9 @@ export const keepalive = {
   'grpc.keepalive_timeout_ms': 10_000,
 };
 
+/** Of an address that names a scheme and no port. */
+const PORTS = { 'http:': 80, 'https:': 443 };
+
 /**
  * What is not given is as the environment says: JUDGED_ADDR, JUDGED_CLIENT_TLS_CA, _CERT and _KEY
  * (PEM files), and JUDGED_TOKEN, or the content of JUDGED_TOKEN_FILE. A token goes in plaintext to
@@ -16,15 +19,15 @@ export const keepalive = {
  */
 export function connect({ attempts = 5, ...given } = {}) {
   const { env } = process;
-  const addr = given.addr ?? env.JUDGED_ADDR ?? '127.0.0.1:50551';
+  const [scheme, addr] = place(given.addr ?? env.JUDGED_ADDR ?? '127.0.0.1:50551');
   const ca = file(given.ca ?? env.JUDGED_CLIENT_TLS_CA);
   const cert = file(given.cert ?? env.JUDGED_CLIENT_TLS_CERT);
   const key = file(given.key ?? env.JUDGED_CLIENT_TLS_KEY);
   const token = (given.token ?? file(env.JUDGED_TOKEN_FILE) ?? env.JUDGED_TOKEN ?? '').toString().trim();
 
-  const secure = ca !== null || cert !== null;
+  const secure = scheme ? scheme === 'https:' : ca !== null || cert !== null;
   if (token && !secure && !/^(127\.0\.0\.1|\[::1\]|localhost):/.test(addr)) {
-    throw new Error(`the token would go to ${addr} in the clear: give \`ca\`, or set JUDGED_CLIENT_TLS_CA`);
+    throw new Error(`the token would go to ${addr} in the clear: give \`ca\`, or an address with https://`);
   }
   const metadata = new grpc.Metadata();
   if (token) metadata.set('authorization', `Bearer ${token}`);
@@ -40,6 +43,14 @@ export function connect({ attempts = 5, ...given } = {}) {
       ...keepalive,
     },
   };
+}
+
+/** The scheme, where the address names one, and `host:port`. */
+function place(addr) {
+  if (!addr.includes('://')) return [null, addr];
+  const { protocol, hostname, port } = new URL(addr);
+  if (!(protocol in PORTS)) throw new Error(`\`${addr}\` is no address: its scheme is neither http nor https`);
+  return [protocol, `${hostname}:${port || PORTS[protocol]}`];
 }
 
 const file = (path) => (path ? readFileSync(path) : null);

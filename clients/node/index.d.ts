@@ -9,11 +9,14 @@ export type Channel = 'EMAIL' | 'SMS' | 'LINKEDIN';
 
 /** What is not given is as the environment says. */
 export interface JudgeOptions {
-  /** JUDGED_ADDR, else `127.0.0.1:50551`. */
+  /**
+   * `host:port`, or a URL: TLS is spoken with https://, and not with http://. JUDGED_ADDR, else
+   * `127.0.0.1:50551`.
+   */
   addr?: string;
   /**
-   * Paths of PEM files: JUDGED_CLIENT_TLS_CA, _CERT and _KEY. TLS is spoken where there is a `ca` or a
-   * `cert`; with a `cert` alone, the authorities are those of Node.
+   * Paths of PEM files: JUDGED_CLIENT_TLS_CA, _CERT and _KEY. Where `addr` is no URL, TLS is spoken where
+   * there is a `ca` or a `cert`. Without a `ca`, the authorities are those of Node.
    */
   ca?: string;
   cert?: string;

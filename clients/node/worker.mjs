@@ -30,6 +30,8 @@ export class Worker {
   /** Gives how many lines got no verdict. A broken stream is opened anew. */
   async run() {
     for (let pause = 0.5; !this.done(); ) {
+      // A label without its rationale says nothing of what the next stream answers.
+      this.labels.clear();
       try {
         for await (const event of this.judge.stream(this.feed())) {
           pause = 0.5;

@@ -1,4 +1,4 @@
-"""Asks a running daemon about one draft. First: pip install . (see README.md)"""
+"""Asks a running daemon about one draft. First install the client, as README.md tells."""
 
 from judged_client import Judge
 

@@ -40,6 +40,8 @@ class Worker:
                 print(f"again in {pause} s: {error}", file=sys.stderr)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, 30)
+            # A label without its rationale says nothing of what the next stream answers.
+            self.labels.clear()
             self.todo = asyncio.Queue()
             for draft in self.open.values():
                 self.todo.put_nowait(draft)

@@ -26,7 +26,7 @@ use self::trial::Trial;
 use super::memory;
 use super::offload::{self, Layers, Placement, Sizes, Wish};
 use super::speed::Speed;
-use super::{Backend, Description, OpenError, Source};
+use super::{Backend, Description, OpenError, Serve, Source};
 use crate::base::BaseInfo;
 use crate::{adapter, base, gguf};
 
@@ -80,9 +80,10 @@ const FLASH_ATTENTION_OFF: i32 = 0;
 pub const MAX_SEQUENCES: u32 = 256;
 
 impl Source for LlamaSource {
-    fn open(&mut self, serve: &mut dyn FnMut(&mut dyn Backend)) -> Result<(), OpenError> {
+    fn open(&mut self, found: &dyn Fn(), serve: &mut Serve<'_>) -> Result<(), OpenError> {
         let library = runtime::get().map_err(OpenError::Failed)?;
         let files = (self.find)()?;
+        found();
         let checked = check_files(&files, self.context)?;
         let place = self.place(&files, &checked.sizes);
         let (placement, reason) = match place {
@@ -155,7 +156,7 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    fn open(&self, serve: &mut dyn FnMut(&mut dyn Backend)) -> Result<(), OpenError> {
+    fn open(&self, serve: &mut Serve<'_>) -> Result<(), OpenError> {
         let failed = |text: String| OpenError::Failed(text);
         let mut model =
             load(self.library, &self.files.base, self.placement.as_ref()).map_err(failed)?;
@@ -191,8 +192,7 @@ impl Attempt<'_> {
         backend
             .set_adapter(true)
             .map_err(|error| OpenError::Adapter(error.to_string()))?;
-        serve(&mut backend);
-        Ok(())
+        serve(&mut backend)
     }
 }
 

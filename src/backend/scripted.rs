@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Backend, Capacity, Cells, DecodeError, Description, OpenError, SequenceId, Source, Span, Token,
-    Tokenizer,
+    Backend, Capacity, Cells, DecodeError, Description, OpenError, SequenceId, Serve, Source, Span,
+    Token, Tokenizer,
 };
 use crate::verdict::Label;
 
@@ -67,7 +67,8 @@ impl ScriptedSource {
 }
 
 impl Source for ScriptedSource {
-    fn open(&mut self, serve: &mut dyn FnMut(&mut dyn Backend)) -> Result<(), OpenError> {
+    fn open(&mut self, found: &dyn Fn(), serve: &mut Serve<'_>) -> Result<(), OpenError> {
+        found();
         std::thread::sleep(self.load_time);
         if let Some(reason) = &self.refuses {
             return Err(OpenError::Failed(reason.clone()));
@@ -78,8 +79,7 @@ impl Source for ScriptedSource {
             sequences: BTreeMap::new(),
             rows: Vec::new(),
             adapter: true,
-        });
-        Ok(())
+        })
     }
 }
 

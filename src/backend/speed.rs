@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Backend, DecodeError, Description, SequenceId, Span, Token};
+use super::{Backend, DecodeError, Description, SequenceId, Span, Token, gave_numbers};
 
 /// Tokens per second.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
@@ -51,6 +51,10 @@ impl Speed {
         };
         // The first one also faults the weights in.
         read(backend)?;
+        if !gave_numbers(backend) {
+            let reason = "the logits are not finite".to_owned();
+            return Err(DecodeError::Runtime(reason));
+        }
         let prefill = read(backend)?;
         let started = Instant::now();
         for index in 0..DECODE_TOKENS {

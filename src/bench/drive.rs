@@ -176,7 +176,6 @@ mod tests {
             context_json: "{}".to_owned(),
             draft: "Hi".to_owned(),
             channel: None,
-            repeats: false,
         })
     }
 

@@ -166,7 +166,9 @@ fn time(text: &str) -> anyhow::Result<SystemTime> {
     // A day is 24 hours here.
     let ago: SignedDuration = match text.strip_suffix('d').map(str::parse::<i64>) {
         Some(days) => {
-            SignedDuration::from_hours(days.context("not a number of days")?.saturating_mul(24))
+            let hours = days.context("not a number of days")?.checked_mul(24);
+            let ago = hours.and_then(SignedDuration::try_from_hours);
+            ago.context("too many days")?
         }
         None => text.parse().with_context(|| {
             format!("`{text}` is neither a time like 2026-11-24T08:00:00Z nor one ago like 90m")

@@ -112,8 +112,9 @@ fn examine(args: &DoctorArgs) -> anyhow::Result<Findings> {
     };
     let mut measured = None;
     print::say!("loading the model and measuring: some ten seconds");
-    let opened = llama_source(&config, &findings.bundle).open(&mut |backend| {
+    let opened = llama_source(&config, &findings.bundle).open(&|| (), &mut |backend| {
         measured = Some((backend.description(), Speed::measure(backend)));
+        Ok(())
     });
     match (opened, measured) {
         (Ok(()), Some((description, Ok(speed)))) => {

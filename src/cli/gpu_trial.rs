@@ -83,8 +83,9 @@ impl GpuTrialArgs {
     fn measure(&self, wish: Wish) -> anyhow::Result<(Speed, Option<Placement>)> {
         let on_cpu = wish == Wish::CPU;
         let mut measured = None;
-        let opened = self.source(wish).open(&mut |backend| {
+        let opened = self.source(wish).open(&|| (), &mut |backend| {
             measured = Some((Speed::measure(backend), backend.description()));
+            Ok(())
         });
         match (opened, measured) {
             (Ok(()), Some((speed, description))) => match description.gpu {

@@ -16,6 +16,7 @@ use super::daemon::Daemon;
 use super::print;
 use crate::channel::Channel;
 use crate::client::{Client, ClientError, Question};
+use crate::eval::text::plain;
 use crate::exit_code::ExitCode;
 use crate::names::UnknownName;
 use crate::verdict::{Decision, Disposition, Label, RationaleMode};
@@ -143,7 +144,7 @@ async fn ask_all(
             (Err(error), true) => print::error_json(name, &case.request_id, error).to_string(),
             (Err(error), false) => {
                 bar.suspend(|| {
-                    print::say!("# {}", name.unwrap_or("case"));
+                    print::say!("# {}", plain(name.unwrap_or("case")));
                     print::error_chain(error);
                 });
                 continue;

@@ -9,9 +9,9 @@ use tempfile::TempDir;
 
 use super::print;
 use crate::app::{App, llama_source};
-use crate::backend::{Backend, OpenError, Source};
+use crate::backend::{OpenError, Serve, Source};
 use crate::client::{Client, ClientError, EngineState, Status};
-use crate::config::{Config, ModeName, Settings};
+use crate::config::{BUNDLE, Config, ModeName, Settings};
 use crate::edge::{self, Guard};
 use crate::eval::record::Decider;
 use crate::exit_code::ExitCode;
@@ -133,6 +133,19 @@ impl EngineArgs {
         }
     }
 
+    /// The bundle of the daemon that they start.
+    pub fn bundle(&self, matches: Option<&ArgMatches>) -> Result<Bundle, Refusal> {
+        let usage = |error: &dyn std::fmt::Display| Refusal::Usage(error.to_string());
+        let settings = self.settings(Decider::Daemon);
+        let resolved = settings
+            .resolve(matches, self.config.as_deref())
+            .map_err(|error| usage(&error))?;
+        let named = resolved.get("bundle");
+        let named = named.and_then(|sourced| sourced.value.as_str());
+        Bundle::find(named.unwrap_or(BUNDLE), &Bundle::default_dirs())
+            .map_err(|error| usage(&error))
+    }
+
     fn settings(&self, decider: Decider) -> Settings {
         let hard_rules = match decider {
             Decider::Model => Some("none".to_owned()),
@@ -229,7 +242,7 @@ impl OwnDaemon {
 struct NoModel;
 
 impl Source for NoModel {
-    fn open(&mut self, _: &mut dyn FnMut(&mut dyn Backend)) -> Result<(), OpenError> {
+    fn open(&mut self, _: &dyn Fn(), _: &mut Serve<'_>) -> Result<(), OpenError> {
         Err(OpenError::Missing(
             "the rules alone are measured".to_owned(),
         ))

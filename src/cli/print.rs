@@ -10,6 +10,7 @@ use crate::backend::Device;
 use crate::backend::offload::Placement;
 use crate::client::ClientError;
 pub use crate::decision_json::{decision as decision_json, revision};
+use crate::eval::text::plain;
 use crate::verdict::{Decision, Label};
 
 /// Who read stdout left, as `head` does after its lines.
@@ -86,7 +87,7 @@ pub fn error_chain(error: &dyn std::error::Error) {
 
 pub fn decision_text(name: Option<&str>, decision: &Decision) -> String {
     let mut lines = Vec::new();
-    lines.extend(name.map(|name| format!("# {name}")));
+    lines.extend(name.map(|name| format!("# {}", plain(name))));
     let confidence = decision
         .scores
         .map(|scores| format!(" {:.3}", scores.probabilities[decision.label.index()]));
@@ -99,7 +100,7 @@ pub fn decision_text(name: Option<&str>, decision: &Decision) -> String {
         decision.mode,
     ));
     if !decision.rationale.is_empty() {
-        lines.push(format!("  rationale  {}", decision.rationale));
+        lines.push(format!("  rationale  {}", plain(&decision.rationale)));
     }
     if !decision.rules.is_empty() {
         lines.push(format!("  rules      {}", decision.rules.join(", ")));
@@ -116,7 +117,7 @@ pub fn decision_text(name: Option<&str>, decision: &Decision) -> String {
         ));
     }
     if let Some(reason) = &decision.degraded_reason {
-        lines.push(format!("  degraded   {reason}"));
+        lines.push(format!("  degraded   {}", plain(reason)));
     }
     let (usage, timings) = (decision.usage, decision.timings);
     if decision.model.is_some() {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::print;
 use crate::decision_log::{Entry, Finding, Outcome, ShadowAnswer};
+use crate::eval::text::plain;
 use crate::verdict::Label;
 
 /// Above the lines of a list.
@@ -23,7 +24,7 @@ pub fn line(entry: &Entry) -> String {
         decision.disposition,
         decision.decided_by,
         decision.mode,
-        entry.record.subject.prospect,
+        plain(&entry.record.subject.prospect),
         decision.decision_id,
     );
     if let Some(shadow) = &entry.shadow
@@ -45,7 +46,11 @@ pub fn text(entry: &Entry) -> String {
         Some(&record.decision.decision_id),
         &record.decision,
     )];
-    let mut row = |name: &str, value: String| lines.push(format!("  {name:<9}  {value}"));
+    let mut row = |name: &str, value: String| {
+        let plain: Vec<String> = value.lines().map(plain).collect();
+        let value = plain.join("\n             ");
+        lines.push(format!("  {name:<9}  {value}"));
+    };
     row("received", time(record.received));
     if let Some(id) = &record.request_id {
         row("request", id.clone());
@@ -62,7 +67,7 @@ pub fn text(entry: &Entry) -> String {
     }
     if let Some(content) = &subject.content {
         row("context", content.context.clone());
-        row("draft", content.draft.replace('\n', "\n             "));
+        row("draft", content.draft.clone());
     }
     if !subject.masked.is_empty() {
         row("masked", subject.masked.join(", "));

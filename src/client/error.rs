@@ -83,9 +83,12 @@ impl ClientError {
     /// Whether the same request may well succeed a little later.
     pub fn is_transient(&self) -> bool {
         match self {
-            ClientError::Refused { status } => {
-                matches!(status.code(), Code::Unavailable | Code::ResourceExhausted)
-            }
+            ClientError::Refused { status } => match status.code() {
+                Code::Unavailable | Code::ResourceExhausted => true,
+                // Out of reach for what is read before it; one that has passed names no delay.
+                Code::DeadlineExceeded => retry_delay(status).is_some(),
+                _ => false,
+            },
             _ => false,
         }
     }
@@ -148,6 +151,13 @@ mod tests {
 
     use super::*;
 
+    fn out_of_reach() -> ClientError {
+        let mut details = ErrorDetails::new();
+        details.set_retry_info(Some(Duration::from_secs(1)));
+        let status = tonic::Status::with_error_details(Code::DeadlineExceeded, "", details);
+        refused(status)
+    }
+
     #[test]
     fn what_helps_depends_on_the_code_and_on_when_to_try_again() {
         let remedy = |code| refused(tonic::Status::new(code, "")).remedy();
@@ -157,9 +167,14 @@ mod tests {
         assert_eq!(remedy(Code::PermissionDenied), Remedy::Wait);
         assert_eq!(remedy(Code::Unknown), Remedy::Retry);
         assert_eq!(remedy(Code::DeadlineExceeded), Remedy::Retry);
-        let mut details = ErrorDetails::new();
-        details.set_retry_info(Some(Duration::from_secs(1)));
-        let late = tonic::Status::with_error_details(Code::DeadlineExceeded, "", details);
-        assert_eq!(refused(late).remedy(), Remedy::Wait);
+        assert_eq!(out_of_reach().remedy(), Remedy::Wait);
+    }
+
+    #[test]
+    fn a_deadline_that_is_out_of_reach_may_be_met_a_little_later_and_one_that_passed_may_not() {
+        let is_transient = |code| refused(tonic::Status::new(code, "")).is_transient();
+        assert!(out_of_reach().is_transient());
+        assert!(is_transient(Code::Unavailable) && is_transient(Code::ResourceExhausted));
+        assert!(!is_transient(Code::DeadlineExceeded) && !is_transient(Code::InvalidArgument));
     }
 }

@@ -136,6 +136,10 @@ fn the_channel_is_read_in_many_spellings() {
             r#"{"available_signals":{"intended_channel":"LinkedIn InMail"}}"#,
             Some(Channel::Linkedin),
         ),
+        (
+            r#"{"availableSignals":{"intendedChannel":"sms"}}"#,
+            Some(Channel::Sms),
+        ),
         // The first that is there decides, also where it is unknown.
         (
             r#"{"channel":"pigeon","available_signals":{"intended_channel":"sms"}}"#,
@@ -163,6 +167,31 @@ fn values_are_found_by_path() {
     }
     let paths: Vec<String> = context.fields().map(|field| field.path()).collect();
     assert_eq!(paths, ["a", "available_signals", "available_signals.x"]);
+}
+
+#[test]
+fn fields_are_found_in_any_spelling() {
+    let context = parse(
+        r#"{"threadId":7,"Available Signals":{"Thread-ID":8},"available_signals":{"x":true},
+        "signals":{"thread_id":9}}"#,
+    );
+    let at = |path: &str| {
+        let values = context.all_at(path).map(Value::to_string);
+        values.collect::<Vec<_>>()
+    };
+    assert_eq!(at("thread_id"), ["7"]);
+    assert_eq!(at("available_signals.thread_id"), ["8"]);
+    assert_eq!(at("available_signals.x"), ["true"]);
+    assert!(at("x").is_empty());
+    let below: Vec<String> = context
+        .fields()
+        .filter(|field| field.parent.is_some())
+        .map(|field| field.path())
+        .collect();
+    assert_eq!(
+        below,
+        ["Available Signals.Thread-ID", "available_signals.x"]
+    );
 }
 
 #[test]

@@ -167,6 +167,11 @@ impl Active<'_> {
 }
 
 impl Asker {
+    /// Whether another caller has its place, as its owner knows.
+    pub(super) fn is_displaced(&self) -> bool {
+        self.place.as_ref().is_some_and(Place::is_lost)
+    }
+
     /// Never waits.
     pub(super) fn tell(&self, event: Event) {
         let _ = self.events.try_send(event);

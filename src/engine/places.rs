@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc::Sender;
 
 use super::job::{Event, JobError};
-use super::scheduler::Caller;
+use super::scheduler::{Caller, OWN};
 
 pub struct Places {
     limit: usize,
@@ -42,6 +42,9 @@ impl Places {
     pub fn take(self: &Arc<Self>, caller: Caller, events: &Sender<Event>) -> Option<Place> {
         let mut taken = self.lock();
         if taken.count >= self.limit {
+            if caller == OWN {
+                return None;
+            }
             let (other, newest) = taken.to_give_up(caller)?;
             let loser = taken.remove(other, newest)?;
             let _ = loser.try_send(Event::Failed(JobError::Displaced));

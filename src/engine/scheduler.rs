@@ -21,6 +21,9 @@ pub type JobId = u64;
 /// Who sent a job, as its owner tells callers apart.
 pub type Caller = u64;
 
+/// The daemon's own questions, for which no caller gives anything up.
+pub const OWN: Caller = 0;
+
 /// Time since the engine's start.
 pub type Time = Duration;
 

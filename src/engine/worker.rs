@@ -9,12 +9,11 @@ use std::time::{Duration, Instant};
 
 use super::job::{Active, Event, Job, JobError};
 use super::meter::Meter;
-use super::places::Place;
 use super::prefix::PrefixTree;
 use super::scheduler::{Arrival, JobId, Limits, Scheduler, Step, times};
 use super::speculate::Speculator;
 use super::writer::Writer;
-use crate::backend::{Backend, DecodeError, ROWS, SequenceId, Span, Token};
+use crate::backend::{Backend, DecodeError, ROWS, SequenceId, Span, Token, gave_numbers};
 use crate::grammar::{Grammar, GrammarError, Progress};
 use crate::verdict::RationaleMode;
 
@@ -103,12 +102,9 @@ impl<'a> Worker<'a> {
             outputs: 1,
         };
         self.backend.decode(&[span])?;
-        let finite = self
-            .backend
-            .logits(0, 0)
-            .is_some_and(|row| row.iter().all(|logit| logit.is_finite()));
+        let works = gave_numbers(self.backend);
         self.backend.release(sequence)?;
-        if !finite {
+        if !works {
             let reason = "the warm-up's logits are not finite".to_owned();
             return Err(DecodeError::Runtime(reason));
         }
@@ -160,6 +156,9 @@ impl<'a> Worker<'a> {
     }
 
     fn accept(&mut self, job: Job) {
+        if job.asker.is_displaced() {
+            return;
+        }
         let deadline = self.time(job.asker.deadline);
         // One that still waits has its turn among its caller's, which is no other caller's turn.
         let same = self.jobs.iter_mut().find(|(_, active)| {
@@ -234,14 +233,16 @@ impl<'a> Worker<'a> {
         let mut forsaken = Vec::new();
         for (id, active) in &mut self.jobs {
             active.askers.retain(|asker| {
-                if asker.events.is_closed() {
-                    if !asker.place.as_ref().is_some_and(Place::is_lost) {
-                        self.meter.count_abandoned();
-                    }
+                if asker.is_displaced() {
                     return false;
                 }
+                // Its owner may have given up at the same moment, and has not left.
                 if asker.deadline <= now {
                     asker.tell(Event::Failed(JobError::DeadlineExceeded));
+                    return false;
+                }
+                if asker.events.is_closed() {
+                    self.meter.count_abandoned();
                     return false;
                 }
                 true

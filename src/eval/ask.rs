@@ -37,7 +37,8 @@ pub enum AskError {
     Task(#[from] JoinError),
 }
 
-/// Patience with a daemon that is busy or starts anew: some 40 seconds in all.
+/// Patience with a daemon that is busy or starts anew: 26 to 43 seconds of waiting in all, as refusals
+/// ask for none to five.
 const TRIES: u32 = 8;
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);

@@ -69,20 +69,39 @@ impl Results {
 /// The records, and how many bytes the whole lines have.
 fn parse(path: &Path, text: &[u8]) -> Result<(Vec<Record>, usize), ResultsError> {
     let end = text.iter().rposition(|byte| *byte == b'\n');
-    let whole = end.map_or(0, |at| at + 1);
+    let (whole, torn) = text.split_at(end.map_or(0, |at| at + 1));
+    let no_line = |line: usize, reason| ResultsError::Line {
+        path: path.to_owned(),
+        line,
+        reason,
+    };
     let mut records = Vec::new();
-    for (line, text) in (1..).zip(text[..whole].split(|byte| *byte == b'\n')) {
+    let mut last = 1;
+    for (line, text) in (1..).zip(whole.split(|byte| *byte == b'\n')) {
+        last = line;
         if text.trim_ascii().is_empty() {
             continue;
         }
-        let record = serde_json::from_slice(text).map_err(|reason| ResultsError::Line {
-            path: path.to_owned(),
-            line,
-            reason,
-        })?;
+        let record = serde_json::from_slice(text).map_err(|reason| no_line(line, reason))?;
         records.push(record);
     }
-    Ok((records, whole))
+    // Where no line is ours the file may be somebody else's, who would miss what is cut off.
+    if records.is_empty() {
+        check_torn(torn.trim_ascii()).map_err(|reason| no_line(last, reason))?;
+    }
+    Ok((records, whole.len()))
+}
+
+/// Each line of ours begins with it.
+const BEGINNING: &[u8] = br#"{"id":""#;
+
+/// Whether a line may be the beginning of one of ours.
+fn check_torn(line: &[u8]) -> Result<(), serde_json::Error> {
+    let begins = line.starts_with(BEGINNING) || BEGINNING.starts_with(line);
+    match serde_json::from_slice::<Record>(line) {
+        Err(reason) if !(begins && reason.is_eof()) => Err(reason),
+        _ => Ok(()),
+    }
 }
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ResultsError {

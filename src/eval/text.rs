@@ -43,10 +43,14 @@ pub fn render(report: &Report) -> String {
     page.0
 }
 
-/// One line without control characters, cut where it is too long: drafts are untrusted, and a
-/// terminal obeys what it is sent.
+/// Without control characters: drafts are untrusted, and a terminal obeys what it is sent.
+pub fn plain(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
+/// One such line, cut where it is too long.
 pub fn one_line(text: &str, longest: usize) -> String {
-    let plain = text.replace(|letter: char| letter.is_control(), " ");
+    let plain = plain(text);
     let words: Vec<&str> = plain.split_whitespace().collect();
     let line = words.join(" ");
     match line.char_indices().nth(longest) {

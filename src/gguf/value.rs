@@ -81,7 +81,6 @@ scalars! {
     U16: u16 = value => *value;
     U32: u32 = value => *value;
     F32: f32 = value => *value;
-    Bool: bool = value => *value;
     String: &'a str = value => value.as_str();
     Array: &'a Array = value => value;
 }

@@ -9,6 +9,7 @@ use super::{Judge, JudgeError, Request};
 use crate::context::Context;
 use crate::decision_log::{LogError, Origin, ProbeScore, SpotCheck};
 use crate::engine::job::Scored;
+use crate::engine::scheduler::OWN;
 use crate::kill_switch::{Event, Tally, UnixMicros};
 use crate::spot_check::{self, Suite};
 use crate::verdict::{Case, RationaleMode};
@@ -95,7 +96,7 @@ impl Judge {
                     draft: case.draft.clone(),
                     requested_channel: case.channel,
                 },
-                caller: 0,
+                caller: OWN,
                 caller_name: None,
                 rationale: RationaleMode::None,
                 arrived: Instant::now(),

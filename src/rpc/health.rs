@@ -28,7 +28,7 @@ pub async fn begin(reporter: &HealthReporter) {
     }
 }
 
-/// Reports until the engine's state can change no more.
+/// Reports until it is dropped.
 pub async fn report(reporter: HealthReporter, judge: Arc<Judge>) {
     let mut state = judge.engine().watch();
     let mut standing = judge.authority().watch();

@@ -16,8 +16,8 @@ enum Fact {
 
 /// Both halves must hold; one that does not is enough for the rule not to fire.
 pub fn find(context: &Context) -> Finding {
-    let c_level = fact(context, "recipient_role", rank_reader);
-    let large = fact(context, "headcount", size_reader);
+    let c_level = fact(context, "recipient_role", &[rank_reader, bare_rank_reader]);
+    let large = fact(context, "headcount", &[size_reader]);
     match (c_level, large) {
         (Fact::False, _) | (_, Fact::False) => Finding::NotFired,
         (Fact::True(role), Fact::True(headcount)) => Finding::Fired(vec![role, headcount]),
@@ -30,21 +30,30 @@ pub fn find(context: &Context) -> Finding {
 /// Reads whether a value says yes or no to a half of the rule; `None` where it does not tell.
 type Reader = fn(&Value) -> Option<bool>;
 
-/// The fields that tell must agree; those that do not tell count only where no other does.
-fn fact(context: &Context, usual_field: &str, reader: fn(&str) -> Option<Reader>) -> Fact {
+/// The reader of a field by its squashed name, if it speaks of a half of the rule.
+type Readers = fn(&str) -> Option<Reader>;
+
+/// The fields that tell must agree; those that do not tell count only where no other does. The
+/// first group that has one that tells decides.
+fn fact(context: &Context, usual_field: &str, groups: &[Readers]) -> Fact {
     let mut told: Option<(bool, Evidence)> = None;
     let mut untold = None;
-    for field in context.fields().filter(|field| !is_empty(field.value)) {
-        let Some(read) = reader(&squash(field.name)) else {
-            continue;
-        };
-        match (read(field.value), &told) {
-            (Some(says), Some((told, _))) if says != *told => {
-                return Fact::Unknown(Evidence::of(&field));
+    for readers in groups {
+        for field in context.fields().filter(|field| !is_empty(field.value)) {
+            let Some(read) = readers(&squash(field.name)) else {
+                continue;
+            };
+            match (read(field.value), &told) {
+                (Some(says), Some((told, _))) if says != *told => {
+                    return Fact::Unknown(Evidence::of(&field));
+                }
+                (Some(says), None) => told = Some((says, Evidence::of(&field))),
+                (None, _) if untold.is_none() => untold = Some(Evidence::of(&field)),
+                _ => {}
             }
-            (Some(says), None) => told = Some((says, Evidence::of(&field))),
-            (None, _) if untold.is_none() => untold = Some(Evidence::of(&field)),
-            _ => {}
+        }
+        if told.is_some() {
+            break;
         }
     }
     match told {
@@ -58,17 +67,24 @@ fn is_empty(value: &Value) -> bool {
     value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty())
 }
 
-/// The reader of a field on the recipient's rank, by its squashed name.
+/// Fields on the recipient's rank.
 fn rank_reader(name: &str) -> Option<Reader> {
     match name {
-        "recipientrole" | "recipienttitle" | "recipientjobtitle" | "recipientseniority"
-        | "role" | "title" | "jobtitle" | "seniority" => Some(title::is_c_level),
+        "recipientrole" | "recipienttitle" | "recipientjobtitle" | "recipientseniority" => {
+            Some(title::is_c_level)
+        }
         "clevel" | "isclevel" | "csuite" | "iscsuite" => Some(is_yes),
         _ => None,
     }
 }
 
-/// The reader of a field on the company's size, by its squashed name.
+/// Fields on somebody's rank: an engineer on offer has one too.
+fn bare_rank_reader(name: &str) -> Option<Reader> {
+    let is_rank = matches!(name, "role" | "title" | "jobtitle" | "seniority");
+    is_rank.then_some(title::is_c_level)
+}
+
+/// Fields on the company's size.
 fn size_reader(name: &str) -> Option<Reader> {
     match name {
         "headcount" | "companyheadcount" | "totalheadcount" | "employees" | "employeecount"

@@ -1,5 +1,7 @@
 //! The prospect's own company, as a draft may name it.
 
+use serde_json::Value;
+
 use super::draft::{Draft, Sentence, is_word};
 use crate::context::Context;
 
@@ -11,7 +13,7 @@ impl Company {
         let paths = ["company", "company_name", "prospect_company"];
         let name = paths
             .into_iter()
-            .find_map(|path| context.get(path)?.as_str());
+            .find_map(|path| context.all_at(path).find_map(Value::as_str));
         let draft = Draft::new(name.unwrap_or_default());
         let sentence = draft.sentences().next();
         let words = sentence

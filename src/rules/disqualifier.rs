@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::words::{Answer, Entry, find_in_list};
+use super::words::{Answer, Entry, find_in_list, without_owner};
 use super::{Evidence, Finding};
 use crate::context::{Context, Field, squash};
 
@@ -13,7 +13,13 @@ pub fn find(context: &Context, more: &BTreeSet<String>) -> Finding {
 }
 
 fn find_in_field(field: &Field<'_>, more: &BTreeSet<String>) -> Finding {
-    let is_known = |flag: &str| is_built_in(flag) || more.contains(flag);
+    let is_known = |flag: &str| {
+        let plain = without_owner(flag);
+        let plain = plain.strip_prefix("is").unwrap_or(plain);
+        [flag, plain]
+            .into_iter()
+            .any(|flag| is_built_in(flag) || more.contains(flag))
+    };
     let name = squash(field.name);
     if matches!(name.as_str(), "disqualifier" | "disqualifiers") {
         find_in_list(field, |entry, evidence| {
@@ -53,7 +59,7 @@ fn is_built_in(flag: &str) -> bool {
         "antioffshore" | "nooffshore" | "nooffshoring" | "antioutsourcing" | "nooutsourcing"
             | "localonly" | "localteamsonly" | "inhouseonly" | "onsiteonly" | "onshoreonly"
             | "donotcontact" | "dontcontact" | "nocontact" | "dnc"
-            | "competitor" | "iscompetitor" | "directcompetitor"
+            | "competitor" | "directcompetitor" | "disqualified"
     )
 }
 

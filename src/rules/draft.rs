@@ -172,10 +172,6 @@ impl Tokens {
     }
 }
 
-fn is_digit(c: char) -> bool {
-    c.is_ascii_digit()
-}
-
 /// The end of the word at a place; `1,000.50` is one.
 fn word_end(text: &str, start: usize) -> usize {
     let mut end = start;

@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::evidence::one_line;
-use super::words::{Answer, Entry, find_in_list};
+use super::words::{Answer, Entry, find_in_list, without_owner};
 use super::{Evidence, Finding};
 use crate::context::{Context, Field, channel_named, squash};
 
@@ -20,7 +20,7 @@ enum Subject {
     FlagOrChannels,
     /// Its value is an object on one channel, where a field may be an opt-out.
     Channel,
-    /// Perhaps an opt-out, where its value says yes.
+    /// Perhaps an opt-out, where its value says yes or holds more.
     Near,
     Other,
 }
@@ -49,7 +49,9 @@ fn subject(name: &str) -> Subject {
         "donot",
     ];
     let name = squash(name);
-    let name = without_owner(&name);
+    // `hs_email_optout_10912345`: of one kind of e-mails.
+    let name = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    let name = without_owner(name);
     let name = name
         .strip_prefix("is")
         .or_else(|| name.strip_prefix("has"))
@@ -81,13 +83,6 @@ fn subject(name: &str) -> Subject {
         None if is_near => Subject::Near,
         None => Subject::Other,
     }
-}
-
-/// A name without whose opt-out it is: `hs_email_optout`, `contact_opt_out`.
-fn without_owner(name: &str) -> &str {
-    let mut owners = ["hs", "recipient", "prospect", "contact", "lead", "user"].into_iter();
-    let owned = owners.find_map(|owner| name.strip_prefix(owner));
-    owned.unwrap_or(name)
 }
 
 /// A request under the GDPR that all data be erased: no channel is left.
@@ -141,21 +136,32 @@ fn names_channel(text: &str) -> bool {
 fn find_in_flag(path: &str, value: &Value) -> Finding {
     match Answer::of(value) {
         Answer::Yes => Finding::Fired(vec![Evidence::new(path, value)]),
-        Answer::No => Finding::NotFired,
-        Answer::Unclear => Finding::CannotTell(Evidence::new(path, value)),
+        Answer::Unclear if !is_link(value) => Finding::CannotTell(Evidence::new(path, value)),
+        Answer::No | Answer::Unclear => Finding::NotFired,
     }
 }
 
+/// Where somebody may opt out, and perhaps did not.
+fn is_link(value: &Value) -> bool {
+    let text = value.as_str().unwrap_or_default().trim_start();
+    ["http", "mailto:"]
+        .iter()
+        .any(|link| text.starts_with(link))
+}
+
 fn find_near(field: &Field<'_>) -> Finding {
-    match Answer::of(field.value) {
-        Answer::Yes => Finding::CannotTell(Evidence::of(field)),
-        Answer::No | Answer::Unclear => Finding::NotFired,
+    match (field.value, Answer::of(field.value)) {
+        (_, Answer::Yes) => Finding::CannotTell(Evidence::of(field)),
+        (Value::Array(_) | Value::Object(_), _) => {
+            find_in_list(field, |_, evidence| Finding::CannotTell(evidence))
+        }
+        _ => Finding::NotFired,
     }
 }
 
 fn find_in_either(field: &Field<'_>) -> Finding {
     match Answer::of(field.value) {
-        Answer::Unclear => find_in_channels(field),
+        Answer::Unclear if !is_link(field.value) => find_in_channels(field),
         _ => find_in_flag(&field.path(), field.value),
     }
 }
@@ -164,7 +170,7 @@ fn find_in_object(field: &Field<'_>) -> Finding {
     let path = one_line(&field.path());
     let entries = field.value.as_object().into_iter().flatten();
     Finding::any(entries.map(|(name, value)| match subject(name) {
-        Subject::FlagOrChannels => find_in_flag(&format!("{path}.{name}"), value),
+        Subject::Flag | Subject::FlagOrChannels => find_in_flag(&format!("{path}.{name}"), value),
         _ => Finding::NotFired,
     }))
 }

@@ -166,18 +166,22 @@ fn a_pass_names_the_rules_that_were_asked_and_no_other() {
 
 #[test]
 fn a_fired_rule_outweighs_one_that_cannot_tell() {
-    let verdict = judge(&case(r#"{"disqualifiers":5,"unsubscribed":true}"#));
+    let case = case(r#"{"disqualifiers":5,"unsubscribed":true}"#);
+    let untold = evaluate(Rule::Disqualifier, &case);
+    assert_eq!(show(&untold), "cannot tell disqualifiers");
+    let verdict = judge(&case);
     assert_eq!(verdict.label, Label::Suppress);
     assert_eq!(verdict.fired, [Rule::OptOut]);
-    let untold: Vec<Rule> = verdict.cannot_tell.iter().map(|(rule, _)| *rule).collect();
-    assert_eq!(untold, [Rule::Disqualifier, Rule::CLevelAtLargeCompany]);
 }
 
 #[test]
 fn evidence_is_short_and_on_one_line() {
     let word = format!("a`b\\n{}", "x".repeat(500));
-    let verdict = judge(&case(&format!(r#"{{"disqualifiers":{{"{word}":"?"}}}}"#)));
-    let (_, evidence) = &verdict.cannot_tell[0];
+    let case = case(&format!(r#"{{"disqualifiers":{{"{word}":"?"}}}}"#));
+    let verdict = judge(&case);
+    let Finding::CannotTell(evidence) = evaluate(Rule::Disqualifier, &case) else {
+        panic!("it can be told");
+    };
     for text in [&evidence.field, &evidence.value, &verdict.rationale] {
         assert!(!text.contains('\n'), "{text}");
     }

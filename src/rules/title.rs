@@ -18,6 +18,13 @@ pub fn is_c_level(value: &Value) -> Option<bool> {
     }
 }
 
+/// Whether a text names any rank, as a person's name does not.
+pub fn names_rank(text: &str) -> bool {
+    normalise(text)
+        .split_whitespace()
+        .any(|token| is_rank(token) || is_lower(token) || is_open(token) || is_helper(token))
+}
+
 fn title_is_c_level(title: &str) -> Option<bool> {
     let title = normalise(title);
     let tokens: Vec<&str> = title.split_whitespace().collect();

@@ -87,6 +87,13 @@ fn find_in_entries(
     }
 }
 
+/// A squashed name without whose it is: `hs_email_optout`, `contact_opt_out`.
+pub fn without_owner(name: &str) -> &str {
+    let mut owners = ["hs", "recipient", "prospect", "contact", "lead", "user"].into_iter();
+    let owned = owners.find_map(|owner| name.strip_prefix(owner));
+    owned.unwrap_or(name)
+}
+
 /// Whether a word only fills the place of one.
 #[rustfmt::skip]
 fn says_nothing(word: &str) -> bool {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::Limits;
 use crate::client::{Client, ClientError, Question, Remedy};
@@ -29,8 +30,13 @@ pub(super) struct Asker {
     /// Held by the one draft that waits for an absent daemon without an end, so that an outage
     /// costs each draft one delivery at most.
     watch: Arc<Semaphore>,
+    /// What is asked about now.
+    asking: TaskTracker,
     stop: CancellationToken,
 }
+
+/// The daemon is there, and has no time for a draft within its deadline.
+const OUT_OF_REACH: &str = "DEADLINE_OUT_OF_REACH";
 
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -43,6 +49,7 @@ impl Asker {
             patience: limits.patience,
             rationale: limits.rationale,
             watch: Arc::new(Semaphore::new(1)),
+            asking: TaskTracker::new(),
             stop,
         }
     }
@@ -63,9 +70,11 @@ impl Asker {
             timeout: Some(self.timeout),
             ..question
         };
+        let _asking = self.asking.token();
         let started = Instant::now();
         let mut wait = FIRST_WAIT;
         let mut watching = None;
+        let mut late: Option<Instant> = None;
         loop {
             let error = match self.client.clone().judge(question.clone()).await {
                 Ok(decision) => {
@@ -80,6 +89,16 @@ impl Asker {
                 Remedy::Mend => return Asked::Refused(error),
                 Remedy::Retry => return Asked::Failed(error),
                 Remedy::Wait => {}
+            }
+            // This worker has nothing else at the daemon, and what others had there at the first refusal
+            // is done by now: it is the draft that is too long for the deadline.
+            late = match error.reason().as_deref() {
+                Some(OUT_OF_REACH) => Some(late.unwrap_or_else(Instant::now)),
+                _ => None,
+            };
+            let too_long = late.is_some_and(|since| since.elapsed() > self.patience + self.timeout);
+            if too_long && watching.is_some() && self.asking.len() == 1 {
+                return Asked::Failed(error);
             }
             let asked_for = error.retry_delay().unwrap_or_default();
             let delay = asked_for.max(wait).min(LONGEST_WAIT);

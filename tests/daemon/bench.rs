@@ -290,6 +290,25 @@ async fn a_server_is_asked_the_very_prompts_of_the_daemon_and_compared_with_it()
     }
 }
 
+#[test]
+fn a_server_is_asked_by_the_template_of_the_bundle_that_the_settings_file_names() {
+    let server = FakeLlamaServer::start("PENALISE\nIt is so.");
+    let shell = Shell::new();
+    let settings = "bundle = \"tenacious-published\"\nmode = \"rules-only\"\n";
+    let settings = shell.file("judged.toml", settings);
+    let own = ["bench", "--in-process", "--config", &settings];
+    let load = ["--requests", "1", "--concurrency", "1", "--json"];
+    let ran = shell.run(&[&own[..], &["--against", &server.url], &load].concat());
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let asked = server.completions();
+    assert_eq!(asked.len(), 2);
+    for body in &asked {
+        let prompt = server.text(body["prompt"].as_array().unwrap());
+        let published = "You are a sales-outreach judge for Tenacious";
+        assert!(prompt.contains(published), "{prompt}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_server_fails_at_is_told_and_ends_with_an_exit_code() {
     let daemon = Setup::new().start().await;

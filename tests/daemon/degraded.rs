@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::support::daemon::{Daemon, Gate, Setup, Stepped, request, until};
-use judged::backend::{Backend, DecodeError, OpenError, Source};
+use judged::backend::{DecodeError, OpenError, Serve, Source};
 use judged::engine::State;
 use judged::rpc::proto::{DecidedBy, Disposition, JudgeRequest, JudgeResponse, Label};
 
@@ -49,9 +49,9 @@ struct NotThere {
 }
 
 impl Source for NotThere {
-    fn open(&mut self, serve: &mut dyn FnMut(&mut dyn Backend)) -> Result<(), OpenError> {
+    fn open(&mut self, found: &dyn Fn(), serve: &mut Serve<'_>) -> Result<(), OpenError> {
         match self.come.load(Relaxed) {
-            true => self.then.open(serve),
+            true => self.then.open(found, serve),
             false => Err(OpenError::Missing("`base.gguf` is not there".to_owned())),
         }
     }
@@ -61,9 +61,11 @@ impl Source for NotThere {
 async fn a_missing_model_is_named_and_taken_up_once_it_comes() {
     let come = Arc::new(AtomicBool::new(false));
     let setup = Setup::new().with(|config| config.engine.retry_missing = Duration::from_millis(5));
+    let mut then = Stepped::new();
+    then.scripted.load_time = Duration::from_millis(300);
     let source = NotThere {
         come: Arc::clone(&come),
-        then: Stepped::new(),
+        then,
     };
     let daemon = setup.start_with(source).await;
     until("it is known to be missing", || {
@@ -74,6 +76,31 @@ async fn a_missing_model_is_named_and_taken_up_once_it_comes() {
     assert_rules_still_fire(&daemon).await;
 
     come.store(true, Relaxed);
+    until("it is loading", || matches!(daemon.state(), State::Loading)).await;
+    daemon.until_ready().await;
+    assert_eq!(clean(&daemon).await.decided_by(), DecidedBy::Model);
+}
+
+/// As a GPU that passes its trial and fails then, before the CPU.
+struct SecondWorks {
+    first: Stepped,
+    second: Stepped,
+}
+
+impl Source for SecondWorks {
+    fn open(&mut self, found: &dyn Fn(), serve: &mut Serve<'_>) -> Result<(), OpenError> {
+        let refused = self.first.open(found, serve);
+        assert!(matches!(refused, Err(OpenError::Failed(_))), "{refused:?}");
+        self.second.open(found, serve)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backend_whose_warm_up_fails_leaves_its_place_to_another() {
+    let mut first = Stepped::new();
+    first.hook = Arc::new(|_| Err(DecodeError::Runtime("the driver is gone".to_owned())));
+    let second = Stepped::new();
+    let daemon = Setup::new().start_with(SecondWorks { first, second }).await;
     daemon.until_ready().await;
     assert_eq!(clean(&daemon).await.decided_by(), DecidedBy::Model);
 }

@@ -3,9 +3,12 @@
 
 use std::fs;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use crate::support::command::{Ran, Shell};
-use crate::support::daemon::{Daemon, Gate, Setup};
+use crate::support::daemon::{Daemon, Gate, Setup, request, until};
 use judged::backend::scripted::{Reply, ScriptedSource};
 use judged::verdict::{Label, Mode};
 use serde_json::{Value, json};
@@ -258,6 +261,41 @@ async fn a_results_file_that_is_none_is_refused_with_its_line() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_line_of_another_file_is_not_taken_for_a_torn_one_and_cut_off() {
+    let daemon = Setup::new().start().await;
+    let shell = Shell::new();
+    for text in [
+        "not a result",
+        r#"{"id":"a","context":{},"draft":"Hi","expected":"PASS"}"#,
+        r#"{"note": "still be"#,
+        "\n\n[1, 2",
+    ] {
+        let out = shell.file("notes.jsonl", text);
+        let ran = eval(&daemon, &shell, &[MADE, "--out", &out]);
+        assert_eq!(ran.code, 1, "{text}: {ran:?}");
+        assert!(ran.stderr.contains("notes.jsonl`, line "), "{ran:?}");
+        assert_eq!(fs::read_to_string(&out).unwrap(), text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_line_of_ours_is_cut_off_wherever_it_is_torn() {
+    let daemon = Setup::new().start().await;
+    let shell = Shell::new();
+    let out = shell.home.path().join("results.jsonl");
+    let asked = [MADE, "--limit", "1", "--out", out.to_str().unwrap()];
+    assert_eq!(eval(&daemon, &shell, &asked).code, 0);
+    let whole = fs::read_to_string(&out).unwrap();
+    for length in [4, 20, whole.len() / 2, whole.len() - 1] {
+        fs::write(&out, &whole[..length]).unwrap();
+        let ran = eval(&daemon, &shell, &asked);
+        assert_eq!(ran.code, 0, "{length}: {ran:?}");
+        assert_eq!(report(&ran)["run"]["reused"], 0);
+        assert_eq!(fs::read_to_string(&out).unwrap().lines().count(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_degraded_answer_is_told_not_counted_and_fails_the_run() {
     let daemon = Setup::new().start().await;
     let shell = Shell::new();
@@ -317,6 +355,45 @@ async fn a_full_queue_is_waited_for() {
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_eq!(report(&ran)["overall"]["cases"], 8);
     assert!(daemon.judge.tally().refused > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deadline_that_is_out_of_reach_for_a_while_is_waited_for() {
+    let slow = Arc::new(AtomicBool::new(false));
+    let slows = Arc::clone(&slow);
+    let daemon = Setup::new()
+        .with(|config| config.engine.chunk = 64)
+        .on_step(move |spans| {
+            if slows.load(Relaxed) {
+                let tokens: usize = spans.iter().map(|span| span.tokens.len()).sum();
+                std::thread::sleep(Duration::from_micros(500) * u32::try_from(tokens).unwrap());
+            }
+            Ok(())
+        })
+        .start()
+        .await;
+    // The engine remembers how long 16 chunks took: these.
+    slow.store(true, Relaxed);
+    daemon.ask(request(&"a".repeat(1_200))).await.unwrap();
+    slow.store(false, Relaxed);
+
+    let shell = Shell::new();
+    let cases = clean_cases(&shell, &["b".repeat(6_000).as_str()]);
+    // At that pace its draft takes more than two seconds.
+    let child = shell
+        .command(&arguments(&daemon, &[&cases, "--timeout", "2"]))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    until("it is refused", || daemon.judge.tally().refused > 0).await;
+    // It shows another pace.
+    daemon.ask(request(&"c".repeat(200))).await.unwrap();
+    let output = tokio::task::spawn_blocking(|| child.wait_with_output()).await;
+    let output = output.unwrap().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["overall"]["cases"], 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -226,6 +226,7 @@ async fn a_deadline_that_passes_while_prefilling_stops_the_work_at_the_next_chun
     daemon.until_running(0).await;
     let work = daemon.meter().prefill_tokens - before.prefill_tokens;
     assert_eq!(work, 4 * 16, "three chunks, and the one under way");
+    assert_eq!(daemon.meter().abandoned, 0, "nobody has left");
     daemon.ask(request("say:PASS")).await.unwrap();
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::support::command::Shell;
 use crate::support::daemon::{Daemon, Gate, Setup, request, until};
-use judged::backend::{Backend, OpenError, Source};
+use judged::backend::{OpenError, Serve, Source};
 use judged::kill_switch::Event;
 use judged::rpc::proto::kill_switch::State;
 use judged::rpc::proto::{
@@ -340,7 +340,7 @@ async fn a_trip_outlives_the_daemon_and_ends_through_shadow_by_a_person() {
 struct WithBrokenAdapter;
 
 impl Source for WithBrokenAdapter {
-    fn open(&mut self, _: &mut dyn FnMut(&mut dyn Backend)) -> Result<(), OpenError> {
+    fn open(&mut self, _: &dyn Fn(), _: &mut Serve<'_>) -> Result<(), OpenError> {
         Err(OpenError::Adapter("its file is cut off".to_owned()))
     }
 }

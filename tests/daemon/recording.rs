@@ -369,6 +369,43 @@ async fn the_command_line_lists_shows_exports_and_reports() {
     ran.await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_terminal_obeys_nothing_of_what_is_listed_or_shown() {
+    let daemon = Setup::new().start().await;
+    let hostile = JudgeRequest {
+        context_json: r#"{"company": "Birch\u001b[31m", "city": "Graz\u009b2J"}"#.to_owned(),
+        ..request("Hi\u{1b}[2J Ida\u{9b}31m,\r\n\u{7}say:BLOCK")
+    };
+    let id = daemon.ask(hostile).await.unwrap().decision_id;
+    let report = ReportOutcomeRequest {
+        reported_by: "Ida\u{1b}[1m".to_owned(),
+        note: "it was\u{1b}[2J fine".to_owned(),
+        ..outcome(&id, OutcomeKind::FalsePositive)
+    };
+    daemon.client().report_outcome(report).await.unwrap();
+    let control = daemon.control_addr.clone();
+    let ran = tokio::task::spawn_blocking(move || {
+        let shell = Shell::new();
+        let listed = shell.run(&["decisions", "--addr", &control]).stdout;
+        assert!(listed.contains("  Birch [31m  "), "{listed:?}");
+        let shown = shell.run(&["decisions", "show", &id, "--addr", &control]);
+        let shown = shown.stdout;
+        for part in [
+            "  Hi [2J Ida 31m,\n              say:BLOCK\n",
+            "  Birch [31m by email\n",
+            "Graz 2J",
+            " by Ida [1m: it was [2J fine\n",
+        ] {
+            assert!(shown.contains(part), "{part:?} {shown:?}");
+        }
+        for text in [listed, shown] {
+            let obeyed = |letter: char| letter.is_control() && letter != '\n';
+            assert!(!text.contains(obeyed), "{text:?}");
+        }
+    });
+    ran.await.unwrap();
+}
+
 /// Five of the largest drafts are more than a client of gRPC reads by itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn decisions_on_long_drafts_are_shown_and_exported() {

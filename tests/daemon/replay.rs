@@ -57,6 +57,19 @@ async fn the_same_judge_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_decision_that_stands_twice_is_asked_once() {
+    let shell = Shell::new();
+    let export = shell.file("export.jsonl", &exported(&shell).await.repeat(2));
+    let daemon = Setup::new().start().await;
+    let ran = replay(&daemon, &shell, &export, &["--json"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let run = &json(&ran)["run"];
+    assert_eq!((&run["selected"], &run["answered"]), (&3.into(), &3.into()));
+    let asked = daemon.judge.tally();
+    assert_eq!(asked.by_model + asked.by_rules, 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_model_changes_what_it_decides_and_mends_a_reported_false_positive() {
     let shell = Shell::new();
     let export = shell.file("export.jsonl", &exported(&shell).await);

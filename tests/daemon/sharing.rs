@@ -126,6 +126,48 @@ async fn a_caller_who_fills_the_queue_gives_up_its_newest_place_to_one_who_has_n
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_who_come_during_one_step_all_get_places_of_who_fills_the_queue() {
+    let gate = Gate::default();
+    let daemon = Setup::new()
+        .gated(&gate)
+        .with(|config| {
+            config.engine.slots = 1;
+            config.engine.queue = 8;
+        })
+        .start()
+        .await;
+    gate.close();
+    let running = daemon.asking(draft_for("Running", "Hi"));
+    gate.until_reached().await;
+    let greedy = (0..8).map(|number| daemon.asking(draft_for(&format!("Firm {number}"), "Hi")));
+    let greedy: Vec<_> = greedy.collect();
+    daemon.until_waiting(8).await;
+
+    // The engine has seen none of these jobs.
+    let mut others = Vec::new();
+    for number in 0..4 {
+        let mut other = other_caller(&daemon).await;
+        let draft = draft_for(&format!("Other {number}"), "Hi");
+        others.push(tokio::spawn(async move { other.judge(draft).await }));
+    }
+    let displaced = || greedy.iter().filter(|asked| asked.is_finished()).count();
+    until("four are displaced", || displaced() == 4).await;
+    gate.open();
+    for asked in others {
+        asked.await.unwrap().unwrap();
+    }
+    running.await.unwrap().unwrap();
+    let mut served = 0;
+    for asked in greedy {
+        match asked.await.unwrap() {
+            Ok(_) => served += 1,
+            Err(refused) => assert_eq!(refused.code(), Code::ResourceExhausted),
+        }
+    }
+    assert_eq!(served, 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deadline_is_not_out_of_reach_for_a_context_that_is_read_once_for_many_drafts() {
     let gate = Gate::default();
     let mut setup = Setup::new()

@@ -158,14 +158,15 @@ async fn traffic_that_fills_the_queue_delays_it_and_does_not_end_it() {
     let gate = Gate::default();
     let setup = Setup::new().gated(&gate).with(|config| {
         config.engine.slots = 1;
-        config.engine.queue = 1;
+        config.engine.queue = 2;
     });
     let daemon = setup.start().await;
     gate.close();
     let running = daemon.asking(request("say:PASS"));
     gate.until_reached().await;
-    let waiting = daemon.asking(request("say:PASS"));
-    daemon.until_waiting(1).await;
+    // Of one caller, who gives nothing up for it.
+    let waiting = ["say:PASS", "say:BLOCK"].map(|draft| daemon.asking(request(draft)));
+    daemon.until_waiting(2).await;
     let checking = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         gate.open();
@@ -173,7 +174,7 @@ async fn traffic_that_fills_the_queue_delays_it_and_does_not_end_it() {
     let (ran, ()) = tokio::join!(check(&daemon, suite(8)), checking);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert_eq!(ran.json()[0]["probes"]["E01"]["right"], 8);
-    for answer in [running, waiting] {
+    for answer in [running].into_iter().chain(waiting) {
         answer.await.unwrap().unwrap();
     }
 }

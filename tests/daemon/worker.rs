@@ -284,6 +284,32 @@ async fn a_draft_that_fails_each_time_is_dead_at_last() {
     assert_eq!(worker.ended()["failed"], 3);
 }
 
+/// Else it would keep its worker from all others, since a deadline out of reach is no failure.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_draft_too_long_for_the_deadline_is_dead_at_last_and_its_worker_goes_on() {
+    let mut setup = Setup::new().with(|config| config.policy.hard_rules.clear());
+    // What is short takes a tenth of a second, what is long more than three.
+    setup.source.scripted.per_token = Duration::from_micros(600);
+    let (daemon, nats) = (setup.start().await, NatsServer::start());
+    let streams = nats.streams().await;
+    let hasty = ["--timeout", "2", "--patience", "0.3", "--max-deliver", "1"];
+    let worker = WorkerProcess::start(&nats, &daemon.judge_addr, &hasty);
+    until_streams(&streams).await;
+    let long = draft("long", &"a".repeat(6_000));
+    streams.publish(long.clone()).await;
+    until_told_in_the_log(&worker, "nothing is pulled until it answers").await;
+    streams.until_count("judged-dead", 1).await;
+    streams.publish(draft("short", "say:BLOCK")).await;
+    assert_eq!(ids(&streams.until_verdicts(1).await), ["short"]);
+    let dead = streams.all("judged-dead").await;
+    assert_eq!(header(&dead[0], "Judged-Reason"), "DELIVERED_TOO_OFTEN");
+    let told = header(&dead[0], "Judged-Error");
+    assert!(told.contains("the deadline cannot be met"), "{told}");
+    assert_eq!(&dead[0].payload[..], long.as_bytes());
+    worker.terminate();
+    assert_eq!(worker.ended()["failed"], 2);
+}
+
 /// Each end of a worker gives its drafts back, and the server counts that as a delivery.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workers_that_end_again_and_again_while_the_daemon_is_away_cost_no_draft_its_life() {

@@ -60,19 +60,17 @@ macro_rules! assert_refused {
 
 #[test]
 fn a_good_adapter_passes_and_is_described() {
-    for (kind, name) in [(LoraKind::F32, "f32"), (LoraKind::F16, "f16")] {
+    for kind in [LoraKind::F32, LoraKind::F16] {
         let spec = LoraSpec {
             kind,
             ..LoraSpec::default()
         };
         let info = check(&TinyModel::default().lora(&spec)).unwrap();
         let expected = AdapterInfo {
-            name: Some("tiny adapter".to_owned()),
             alpha: 8.0,
             ranks: BTreeSet::from([4]),
             tensors: 2 * 2 * MODULES.len(),
             layers: BTreeSet::from([0, 1]),
-            kinds: BTreeSet::from([name.to_owned()]),
         };
         assert_eq!(info, expected);
     }
@@ -321,7 +319,7 @@ fn values_that_are_not_finite_are_refused_in_the_shorter_kinds_too() {
         })
     };
     let bf16 = half::bf16::from_f32(0.5).to_le_bytes().repeat(256);
-    assert_eq!(short(BF16, bf16.clone()).unwrap().kinds.len(), 2);
+    assert!(short(BF16, bf16.clone()).is_ok());
     let nan = half::bf16::NAN.to_le_bytes();
     assert_refused!(
         short(BF16, [&bf16[..510], &nan[..]].concat()),

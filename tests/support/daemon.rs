@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use judged::app::App;
 use judged::backend::scripted::{Fault, Reply, ScriptedSource};
 use judged::backend::{
-    Backend, Capacity, Cells, DecodeError, Description, OpenError, SequenceId, Source, Span,
+    Backend, Capacity, Cells, DecodeError, Description, OpenError, SequenceId, Serve, Source, Span,
     Tokenizer,
 };
 use judged::client::Client;
@@ -275,18 +275,18 @@ impl Stepped {
 }
 
 impl Source for Stepped {
-    fn open(&mut self, serve: &mut dyn FnMut(&mut dyn Backend)) -> Result<(), OpenError> {
+    fn open(&mut self, found: &dyn Fn(), serve: &mut Serve<'_>) -> Result<(), OpenError> {
         let Self {
             hook,
             refuse_restore,
             ..
         } = self.clone();
-        self.scripted.open(&mut |backend| {
+        self.scripted.open(found, &mut |backend| {
             serve(&mut Hooked {
                 backend,
                 hook: Arc::clone(&hook),
                 refuse_restore: Arc::clone(&refuse_restore),
-            });
+            })
         })
     }
 }

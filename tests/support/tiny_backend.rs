@@ -88,7 +88,10 @@ pub fn open<T>(
 ) -> Result<T, OpenError> {
     let mut work = Some(work);
     let mut result = None;
-    source.open(&mut |backend| result = work.take().map(|work| work(backend)))?;
+    source.open(&|| (), &mut |backend| {
+        result = work.take().map(|work| work(backend));
+        Ok(())
+    })?;
     Ok(result.expect("an opened source lends its backend"))
 }
 

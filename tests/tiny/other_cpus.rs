@@ -1,9 +1,11 @@
 //! Promise: one build judges alike on every CPU: it picks its code when it starts, and the
-//! labels do not depend on it. qemu is the other CPUs, and slow; so an ordinary test has
-//! this CPU alone, and `make drill-cpus` names the others in `JUDGED_CPUS`, as qemu does.
+//! labels do not depend on it. qemu is other CPUs, and slow; this CPU with nothing but the
+//! code for an older one is nearly so, and fast enough for the real model. An ordinary test
+//! has this CPU alone, and `make drill-cpus` names the others: in `JUDGED_CPUS` as qemu
+//! does, in `JUDGED_CPU_CODE` as llama.cpp does.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::support::command::Shell;
@@ -13,8 +15,46 @@ use judged::models::Store;
 use judged::verdict::{DecidedBy, Label, RationaleMode, Scores};
 use serde_json::Value;
 
-/// Under qemu a prompt takes minutes.
+/// By qemu, or by code for old CPUs, a prompt takes minutes.
 const PATIENCE: Duration = Duration::from_secs(7200);
+
+/// What runs the daemon.
+struct Cpu {
+    name: String,
+    program: Vec<String>,
+}
+
+impl Cpu {
+    fn this() -> Self {
+        Self {
+            name: "this CPU".to_owned(),
+            program: Vec::new(),
+        }
+    }
+
+    fn qemus(model: &str) -> Self {
+        Self {
+            name: format!("qemu's {model}"),
+            program: ["qemu-x86_64", "-cpu", model].map(str::to_owned).to_vec(),
+        }
+    }
+
+    /// This one, with one module of llama.cpp's and no other, in `dir`.
+    fn with_code(variant: &str, dir: &Path) -> Self {
+        let module = format!("libggml-cpu-{variant}.so");
+        let built = Path::new(env!("CARGO_BIN_EXE_judged")).with_file_name("lib");
+        let only = dir.join(variant);
+        fs::create_dir(&only).unwrap();
+        fs::copy(built.join(&module), only.join(&module)).unwrap();
+        Self {
+            name: format!("this CPU by the code `{variant}`"),
+            program: vec![
+                "env".to_owned(),
+                format!("JUDGED_BACKENDS_DIR={}", only.display()),
+            ],
+        }
+    }
+}
 
 /// What a daemon on one CPU says of the cases.
 struct Told {
@@ -43,8 +83,8 @@ fn cases(count: usize) -> Vec<Question> {
         .collect()
 }
 
-/// Starts a daemon on a CPU, this one where none is named, and asks it.
-async fn asked(cpu: Option<&str>, settings: &[&str], cases: &[Question]) -> Told {
+/// Starts a daemon on a CPU, and asks it.
+async fn asked(cpu: &Cpu, settings: &[&str], cases: &[Question]) -> Told {
     let shell = Shell::new();
     let state = shell.home.path().join("state");
     let common = [
@@ -56,10 +96,7 @@ async fn asked(cpu: Option<&str>, settings: &[&str], cases: &[Question]) -> Told
         "--state-dir",
         state.to_str().unwrap(),
     ];
-    let program: Vec<&str> = match cpu {
-        Some(cpu) => vec!["qemu-x86_64", "-cpu", cpu],
-        None => Vec::new(),
-    };
+    let program: Vec<&str> = cpu.program.iter().map(String::as_str).collect();
     let started = Instant::now();
     let served = shell.serve_by(&program, &[&common, settings].concat());
     let mut control = Client::connect(&served.control).await.unwrap();
@@ -87,7 +124,7 @@ async fn asked(cpu: Option<&str>, settings: &[&str], cases: &[Question]) -> Told
     }
     println!(
         "{}: code {}, ready after {:.0} s, {} cases in {:.0} s",
-        cpu.unwrap_or("this CPU"),
+        cpu.name,
         told.code,
         loaded.as_secs_f64(),
         cases.len(),
@@ -96,8 +133,8 @@ async fn asked(cpu: Option<&str>, settings: &[&str], cases: &[Question]) -> Told
     told
 }
 
-fn other_cpus() -> Vec<String> {
-    let named = std::env::var("JUDGED_CPUS").unwrap_or_default();
+fn named_in(variable: &str) -> Vec<String> {
+    let named = std::env::var(variable).unwrap_or_default();
     let names = named.split_whitespace().map(str::to_owned);
     names.collect()
 }
@@ -107,11 +144,11 @@ fn asked_for(variable: &str, usually: usize) -> usize {
 }
 
 /// Asks on each CPU; the labels must be those of this one.
-async fn alike(settings: &[&str], cases: &[Question]) {
-    let here = asked(None, settings, cases).await;
-    for cpu in other_cpus() {
-        let there = asked(Some(&cpu), settings, cases).await;
-        assert_ne!(there.code, here.code, "{cpu} is no other CPU");
+async fn alike(others: &[Cpu], settings: &[&str], cases: &[Question]) {
+    let here = asked(&Cpu::this(), settings, cases).await;
+    for cpu in others {
+        let there = asked(cpu, settings, cases).await;
+        assert_ne!(there.code, here.code, "{} is no other CPU", cpu.name);
         let differences = here.scores.iter().zip(&there.scores).map(|(here, there)| {
             let pairs = here.probabilities.iter().zip(there.probabilities);
             pairs
@@ -120,7 +157,7 @@ async fn alike(settings: &[&str], cases: &[Question]) {
         });
         let largest = differences.fold(0.0, f64::max);
         println!("  the largest difference of a probability: {largest:.6}");
-        assert_eq!(there.labels, here.labels, "{cpu}");
+        assert_eq!(there.labels, here.labels, "{}", cpu.name);
     }
 }
 
@@ -135,18 +172,38 @@ async fn a_tiny_model_gives_the_same_labels_on_every_cpu() {
         "--model-dir",
         store.to_str().unwrap(),
     ];
-    alike(&settings, &cases(asked_for("JUDGED_CPU_CASES", 20))).await;
+    let others: Vec<Cpu> = named_in("JUDGED_CPUS")
+        .iter()
+        .map(|cpu| Cpu::qemus(cpu))
+        .collect();
+    alike(
+        &others,
+        &settings,
+        &cases(asked_for("JUDGED_CPU_CASES", 20)),
+    )
+    .await;
 }
 
-/// Only in the drill: on this CPU alone there is nothing to compare.
+/// Only in the drill: by one code alone there is nothing to compare.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_real_model_gives_the_same_labels_on_every_cpu() {
-    let count = asked_for("JUDGED_CPU_REAL_CASES", 0);
-    if count == 0 {
-        println!("skipped: JUDGED_CPU_REAL_CASES is not set");
+async fn the_real_model_gives_the_same_labels_by_the_code_for_every_cpu() {
+    let variants = named_in("JUDGED_CPU_CODE");
+    if variants.is_empty() {
+        println!("skipped: JUDGED_CPU_CODE names none");
         return;
     }
-    let store = std::env::var_os("JUDGED_MODEL_DIR").map(Into::into);
+    let dir = tempfile::tempdir().unwrap();
+    let others = variants
+        .iter()
+        .map(|variant| Cpu::with_code(variant, dir.path()));
+    let others: Vec<Cpu> = others.collect();
+    let store = std::env::var_os("JUDGED_MODEL_DIR").map(PathBuf::from);
     let store = store.or_else(Store::default_dir).unwrap();
-    alike(&["--model-dir", store.to_str().unwrap()], &cases(count)).await;
+    let settings = ["--model-dir", store.to_str().unwrap()];
+    alike(
+        &others,
+        &settings,
+        &cases(asked_for("JUDGED_CPU_CASES", 20)),
+    )
+    .await;
 }

@@ -1,5 +1,7 @@
 """Averages of adapters."""
 
+import json
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -20,6 +22,32 @@ def test_each_weight_is_the_mean_of_its_like(tmp_path):
     mean = load_file(tmp_path / "out" / "adapter_model.safetensors")
     assert mean["a"].tolist() == [2.0, 0.0] and mean["b"].tolist() == [0.5]
     assert (tmp_path / "out" / "adapter_config.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [("r", 8), ("lora_alpha", 64), ("use_rslora", True), ("rank_pattern", {"q": 8}), ("alpha_pattern", {"q": 8})],
+)
+def test_adapters_that_are_scaled_in_another_way_are_refused(tmp_path, name, value):
+    folders = [folder(tmp_path / "one", a=[1.0]), folder(tmp_path / "two", a=[2.0])]
+    (folders[1] / "adapter_config.json").write_text(json.dumps({name: value}))
+    with pytest.raises(ValueError, match=f"two has another {name} than"):
+        average(folders, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_settings_that_are_off_in_other_words_are_the_same(tmp_path):
+    folders = [folder(tmp_path / "one", a=[1.0]), folder(tmp_path / "two", a=[3.0])]
+    (folders[1] / "adapter_config.json").write_text('{"use_rslora": false, "rank_pattern": {}}')
+    average(folders, tmp_path / "out")
+    assert load_file(tmp_path / "out" / "adapter_model.safetensors")["a"].tolist() == [2.0]
+
+
+def test_an_adapter_is_not_overwritten_by_its_average(tmp_path):
+    folders = [folder(tmp_path / "one", a=[1.0]), folder(tmp_path / "two", a=[3.0])]
+    with pytest.raises(ValueError, match="would be lost"):
+        average(folders, tmp_path / "two" / ".." / "two")
+    assert load_file(folders[1] / "adapter_model.safetensors")["a"].tolist() == [3.0]
 
 
 def test_adapters_of_other_shapes_are_refused(tmp_path):

@@ -128,6 +128,25 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(
     assert not same(adapter(tmp_path / "cut"), fresh)
 
 
+def test_a_run_goes_on_in_the_number_type_that_it_began_with(
+    trainer, tmp_path, monkeypatch, tokenizer
+):
+    asked = []
+    monkeypatch.setattr(
+        train, "load", lambda _, dtype, __: asked.append(dtype) or (tiny_model(), tokenizer)
+    )
+    trainer("out", epochs=1)
+    monkeypatch.setattr(train, "faster_on_cpu", lambda: torch.float32)
+    again = trainer("out", epochs=1)
+    again.run()
+    (tmp_path / "out/lower.pt").unlink()
+    third = trainer("out", epochs=1)
+    third.resume()
+    assert third.done == again.done > 0
+    trainer("other")
+    assert asked == [torch.bfloat16] * 3 + [torch.float32]
+
+
 def test_the_lower_layers_are_computed_only_for_cases_that_came_since(trainer, write, monkeypatch):
     trainer("out")
     known = train.Layers.remember

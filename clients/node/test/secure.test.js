@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Denied, Judge, Unavailable } from 'judged-client';
+import { connect } from '../connection.js';
 import { check, healthClient } from './health.js';
 
 const file = (name) => join(process.env.JUDGED_SECURE_DIR, name);
@@ -25,7 +26,9 @@ async function asking(options) {
 }
 
 test('with certificate and token it is answered', async () => {
-  assert.equal((await asking({ ...tls, token })).label, 'PASS');
+  for (const each of [addr, `https://${addr}`]) {
+    assert.equal((await asking({ ...tls, addr: each, token })).label, 'PASS');
+  }
 });
 
 test('without a token it is denied, and health is told', async () => {
@@ -45,7 +48,34 @@ test('without a certificate there is no connection', async () => {
 });
 
 test('a token does not go elsewhere in the clear', () => {
-  assert.throws(() => new Judge({ addr: 'judge.example:50551', token: 'secret' }), /in the clear/);
+  for (const addr of ['judge.example:50551', 'http://judge.example:50551', 'http://127.0.0.1.example']) {
+    assert.throws(() => new Judge({ addr, token: 'secret' }), /in the clear/);
+  }
+  // What `http://` asks for is no TLS, with a `ca` or without.
+  const clear = { addr: 'http://judge.example:50551', ca: tls.ca, token: 'secret' };
+  assert.throws(() => new Judge(clear), /in the clear/);
+  for (const addr of ['http://localhost:50551', 'http://[::1]:50551', 'https://judge.example:50551']) {
+    new Judge({ addr, token: 'secret' }).close();
+  }
+});
+
+test('an address says whether TLS is spoken', () => {
+  for (const [addr, target, secure] of [
+    ['judge.example:50551', 'judge.example:50551', false],
+    ['http://judge.example:50551', 'judge.example:50551', false],
+    ['HTTPS://judge.example:50551/', 'judge.example:50551', true],
+    ['http://judge.example', 'judge.example:80', false],
+    ['https://[2001:db8::1]', '[2001:db8::1]:443', true],
+  ]) {
+    const found = connect({ addr });
+    assert.deepEqual([found.addr, found.credentials._isSecure()], [target, secure], addr);
+  }
+});
+
+test('another scheme is refused', () => {
+  for (const addr of ['ftp://judge.example', 'dns:///judge.example:50551']) {
+    assert.throws(() => new Judge({ addr }), /neither http nor https/);
+  }
 });
 
 test('the example takes all from the environment', () => {

@@ -75,6 +75,14 @@ test('a label alone lets nothing out when the stream breaks', async (t) => {
   assert.deepEqual(outbox, []);
 });
 
+test('a label of a broken stream decides nothing on the next one', async (t) => {
+  const rows = [[judged(true), full()], [failed], [judged(false), reasoned]];
+  const { failures, verdicts, outbox } = await work(t, rows);
+  assert.equal(failures, 0);
+  assert.deepEqual(verdicts.map(({ maySend }) => maySend), [false]);
+  assert.deepEqual(outbox, []);
+});
+
 test('lines that cannot be read are counted and hold up nothing', async (t) => {
   const good = '{"id": "1", "context": {}, "draft": "Hi"}';
   const by = (channel) => good.replace('"Hi"', `"Hi", "channel": "${channel}"`);

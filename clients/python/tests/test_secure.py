@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from judged_client import AsyncJudge, Denied, Draft, Judge, Unavailable
+from judged_client.connection import Connection
 
 EXAMPLE = Path(__file__).parents[1] / "example.py"
 WORKER = Path(__file__).parents[1] / "worker.py"
@@ -28,8 +29,9 @@ ENVIRONMENT = {
 
 
 def test_with_certificate_and_token_it_is_answered():
-    with Judge(ADDR, **TLS, token=TOKEN) as judge:
-        assert judge.judge({}, "Hi").label == "PASS"
+    for addr in (ADDR, f"https://{ADDR}"):
+        with Judge(addr, **TLS, token=TOKEN) as judge:
+            assert judge.judge({}, "Hi").label == "PASS"
 
 
 def test_asyncio_is_answered_too():
@@ -65,8 +67,36 @@ def test_without_a_certificate_there_is_no_connection():
 
 
 def test_a_token_does_not_go_elsewhere_in_the_clear():
+    for addr in ("judge.example:50551", "http://judge.example:50551", "http://127.0.0.1.example"):
+        with pytest.raises(ValueError, match="in the clear"):
+            Judge(addr, token="secret")
+    # What `http://` asks for is no TLS, with a `ca` or without.
     with pytest.raises(ValueError, match="in the clear"):
-        Judge("judge.example:50551", token="secret")
+        Judge("http://judge.example:50551", ca=TLS["ca"], token="secret")
+    for addr in ("http://localhost:50551", "http://[::1]:50551", "https://judge.example:50551"):
+        Judge(addr, token="secret").close()
+
+
+@pytest.mark.parametrize(
+    ("addr", "target", "secure"),
+    [
+        ("judge.example:50551", "judge.example:50551", False),
+        ("http://judge.example:50551", "judge.example:50551", False),
+        ("HTTPS://judge.example:50551/", "judge.example:50551", True),
+        ("http://judge.example", "judge.example:80", False),
+        ("https://[2001:db8::1]", "[2001:db8::1]:443", True),
+    ],
+)
+def test_an_address_says_whether_tls_is_spoken(addr, target, secure):
+    connection = Connection(addr)
+    assert connection.target() == target
+    assert (connection.credentials() is not None) == secure
+
+
+@pytest.mark.parametrize("addr", ["ftp://judge.example", "dns:///judge.example:50551"])
+def test_another_scheme_is_refused(addr):
+    with pytest.raises(ValueError, match="neither http nor https"):
+        Judge(addr)
 
 
 def test_the_example_takes_all_from_the_environment():

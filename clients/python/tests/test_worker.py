@@ -95,6 +95,13 @@ def test_a_label_alone_lets_nothing_out_when_the_stream_breaks():
     assert [row["disposition"] for row in verdicts] == ["HOLD_FOR_REVIEW"]
 
 
+def test_a_label_of_a_broken_stream_decides_nothing_on_the_next_one():
+    held = lambda draft: judged(draft, pb.DISPOSITION_HOLD_FOR_REVIEW)  # noqa: E731
+    failures, verdicts, outbox = work([judged, FULL], [failed], [held, reasoned])
+    assert (failures, outbox) == (0, [])
+    assert [row["disposition"] for row in verdicts] == ["HOLD_FOR_REVIEW"]
+
+
 @pytest.mark.parametrize("number", range(1, 5))
 def test_only_a_dispatch_is_let_out(number):
     _, _, outbox = work([lambda draft: judged(draft, number), reasoned])

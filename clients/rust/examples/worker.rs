@@ -95,6 +95,8 @@ impl Worker {
         lines: &mut Lines<BufReader<Stdin>>,
         pause: &mut Duration,
     ) -> Result<(), Box<dyn Error>> {
+        // A label without its rationale says nothing of what this stream answers.
+        self.labels.clear();
         // Room for all that is open, and for what is sent again.
         let (todo, drafts) = mpsc::channel(2 * IN_FLIGHT);
         for draft in self.open.values() {
@@ -227,4 +229,85 @@ fn read(line: &str) -> Result<Draft, String> {
         channel,
         ..Draft::new(&row["context"], text("draft")?)
     })
+}
+
+/// Run as part of `tests/worker.rs`.
+#[cfg(test)]
+mod tests {
+    use judged_client::{Code, DecidedBy, Disposition, Label, Mode, Timings, Usage};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn judged(disposition: Disposition) -> Event {
+        Event::Judged(Verdict {
+            request_id: "1".to_owned(),
+            decision_id: String::new(),
+            label: Label::Pass,
+            disposition,
+            rationale: String::new(),
+            scores: Vec::new(),
+            decided_by: DecidedBy::Model,
+            mode: Mode::Enforce,
+            degraded_reason: String::new(),
+            rules: Vec::new(),
+            model: None,
+            usage: Usage::default(),
+            timings: Timings::default(),
+            legal_mass: 1.0,
+        })
+    }
+
+    #[tokio::test]
+    async fn a_label_of_a_broken_stream_decides_nothing_on_the_next_one() {
+        let folder = TempDir::new().unwrap();
+        let file = |name: &str| File::create(folder.path().join(name)).unwrap();
+        let nobody = Connection::to("127.0.0.1:1");
+        let mut worker = Worker {
+            judge: Judge::new(&nobody).unwrap(),
+            verdicts: file("verdicts"),
+            outbox: file("outbox"),
+            open: HashMap::new(),
+            labels: HashMap::new(),
+            all_read: true,
+            failures: 0,
+        };
+        let draft = read(r#"{"id": "1", "context": {}, "draft": "Hi"}"#).unwrap();
+        worker.open.insert("1".to_owned(), draft);
+        let (todo, _taken) = mpsc::channel(1);
+        worker.take(judged(Disposition::Dispatch), &todo).unwrap();
+
+        let mut lines = BufReader::new(tokio::io::stdin()).lines();
+        let mut pause = FIRST_PAUSE;
+        let broken = worker.one_stream(&mut lines, &mut pause).await;
+        assert!(broken.is_err());
+
+        let full = Event::Failed {
+            request_id: "1".to_owned(),
+            error: JudgeError {
+                code: Code::ResourceExhausted,
+                message: "the queue is full".to_owned(),
+                reason: "QUEUE_FULL".to_owned(),
+                field_violations: Vec::new(),
+                retry_delay: None,
+            },
+        };
+        worker.take(full, &todo).unwrap();
+        worker
+            .take(judged(Disposition::HoldForReview), &todo)
+            .unwrap();
+        let reasoned = Event::Reasoned {
+            request_id: "1".to_owned(),
+            decision_id: String::new(),
+            rationale: "No rule fires.".to_owned(),
+            usage: Usage::default(),
+            timings: Timings::default(),
+        };
+        worker.take(reasoned, &todo).unwrap();
+        let content = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+        assert_eq!(content("outbox"), "");
+        let verdicts = content("verdicts");
+        assert!(verdicts.contains("HOLD_FOR_REVIEW"), "{verdicts}");
+        assert_eq!((verdicts.lines().count(), worker.failures), (1, 0));
+    }
 }

@@ -4,6 +4,9 @@
 
 #[path = "support/daemon.rs"]
 mod daemon;
+#[allow(dead_code, reason = "the rest runs in a process of its own")]
+#[path = "../examples/worker.rs"]
+mod example_worker;
 
 use std::collections::BTreeMap;
 use std::env;

@@ -221,7 +221,10 @@ impl Backend for Llama<'_> {
                 llama_cpp_2::DecodeError::NoKvCacheSlot => DecodeError::CacheFull,
                 other => DecodeError::Runtime(other.to_string()),
             }
-        })
+        })?;
+        // A GPU may have begun only: who measures steps would measure nothing.
+        self.context.synchronize();
+        Ok(())
     }
 
     fn logits(&self, span: usize, output: usize) -> Option<&[f32]> {

@@ -63,10 +63,14 @@ impl Plan {
             Some(seconds) => Amount::Time(duration(seconds).context("`--duration`")?),
             None => Amount::Requests(args.requests.unwrap_or(REQUESTS) as usize),
         };
-        let bundle = args.against.is_some().then(|| {
-            let named = args.engine.bundle.as_deref().unwrap_or(BUNDLE);
-            Bundle::find(named, &Bundle::default_dirs())
-        });
+        let bundle = match (&args.against, args.in_process) {
+            (None, _) => None,
+            (Some(_), true) => Some(args.engine.bundle(matches)?),
+            (Some(_), false) => {
+                let named = args.engine.bundle.as_deref().unwrap_or(BUNDLE);
+                Some(Bundle::find(named, &Bundle::default_dirs())?)
+            }
+        };
         let id = uuid::Uuid::now_v7().simple().to_string();
         Ok(Self {
             drafts,
@@ -75,7 +79,7 @@ impl Plan {
             warm_up: args.warm_up.map_or(at_once, |count| count as usize),
             deadline: duration(args.deadline).context("`--deadline`")?,
             seed: args.seed,
-            bundle: bundle.transpose()?,
+            bundle,
             repeat_contexts: args.repeat_contexts,
             // Its end is drawn by chance.
             name: id.chars().skip(24).collect(),

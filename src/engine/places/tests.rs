@@ -78,6 +78,14 @@ fn of_an_odd_number_the_first_keeps_one_more() {
 }
 
 #[test]
+fn the_daemons_own_questions_take_no_place_from_anyone() {
+    let places = Arc::new(Places::new(2));
+    let held = fill(&places, GREEDY, 2);
+    assert!(take(&places, OWN).is_none());
+    assert!(!held.iter().any(|waiting| waiting.place.is_lost()));
+}
+
+#[test]
 fn a_queue_without_places_refuses_everyone() {
     assert!(take(&Arc::new(Places::new(0)), OTHER).is_none());
 }

@@ -1,6 +1,6 @@
 //! What `judged decisions export` has written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,8 @@ use crate::verdict::{DecidedBy, Disposition, Label, ModelRevision};
 #[derive(Debug, Default)]
 pub struct Export {
     pub decisions: Vec<Recorded>,
-    /// Without both texts, or with a context that masking has made unreadable.
+    /// Without both texts, with a draft that is masked, or with a context that masking has made
+    /// unreadable.
     pub left_out: u64,
 }
 
@@ -65,7 +66,8 @@ pub enum ExportError {
     },
 }
 
-/// Reads a file, or stdin where the path is `-`.
+/// Reads a file, or stdin where the path is `-`. Of a decision that stands there twice the first
+/// line counts.
 pub fn read(path: &Path) -> Result<Export, ExportError> {
     let mut text = String::new();
     let outcome = match path == Path::new("-") {
@@ -77,6 +79,7 @@ pub fn read(path: &Path) -> Result<Export, ExportError> {
         source,
     })?;
     let mut export = Export::default();
+    let mut known = HashSet::new();
     for (line, text) in (1..).zip(text.lines()) {
         if text.trim().is_empty() {
             continue;
@@ -87,12 +90,19 @@ pub fn read(path: &Path) -> Result<Export, ExportError> {
             problem,
         })?;
         match read {
-            Some(recorded) => export.decisions.push(recorded),
+            Some(recorded) => {
+                if known.insert(recorded.case.id.clone()) {
+                    export.decisions.push(recorded);
+                }
+            }
             None => export.left_out += 1,
         }
     }
     Ok(export)
 }
+
+/// The place of the draft where all of it is masked.
+const DRAFT_PATH: &str = "$['draft']";
 
 #[derive(Deserialize)]
 struct Line {
@@ -131,7 +141,8 @@ pub(super) fn parse(line: &str) -> Result<Option<Recorded>, String> {
     let (Some(context), Some(draft)) = (line.context, line.draft) else {
         return Ok(None);
     };
-    if Context::parse(context.get()).is_err() {
+    let is_draft_masked = line.masked.iter().any(|path| path == DRAFT_PATH);
+    if is_draft_masked || Context::parse(context.get()).is_err() {
         return Ok(None);
     }
     Ok(Some(Recorded {

@@ -88,15 +88,20 @@ fn a_decision_whose_texts_are_not_whole_is_left_out() {
             Label::Pass,
             json!({"masked": ["$['context']['email']"]}),
         ),
+        line(
+            "d",
+            Label::Pass,
+            json!({"draft": "[masked]", "masked": ["$['draft']"]}),
+        ),
     ]);
-    assert_eq!((export.decisions.len(), export.left_out), (1, 2));
+    assert_eq!((export.decisions.len(), export.left_out), (1, 3));
     let answers = [now(
         &export.decisions[0].case,
         Label::Pass,
         Disposition::DoNotSend,
     )];
     let replay = Replay::new(setup(), Run::default(), &export, &answers);
-    assert_eq!((replay.left_out, replay.masked), (2, 1));
+    assert_eq!((replay.left_out, replay.masked), (3, 1));
 }
 
 #[test]

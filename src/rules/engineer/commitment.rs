@@ -1,5 +1,7 @@
 //! What the context says of engineers who are committed to other clients.
 
+use std::iter;
+
 use jiff::civil::Date;
 use serde_json::{Map, Value};
 
@@ -82,17 +84,14 @@ pub fn commitments(context: &Context, most: usize) -> Vec<Commitment> {
         most,
         found: Vec::new(),
     };
-    let fields = |parent: Option<&'static str>| {
-        let fields = context.fields().filter(move |field| field.parent == parent);
-        fields.map(|field| (field.name, field.value))
-    };
-    let mut named = fields(Some("available_signals")).chain(fields(None));
-    let engineer = named.find_map(|(key, value)| name_in(key, value));
-    for (parent, prefix) in [
-        (None, ""),
-        (Some("available_signals"), "available_signals."),
-    ] {
-        reader.read_fields(fields(parent), prefix, engineer.unwrap_or_default(), DEPTH);
+    let signals = context.fields().filter(|field| field.parent.is_some());
+    let mut named = signals.chain(context.fields());
+    let engineer = named.find_map(|field| name_in(field.name, field.value));
+    let engineer = engineer.unwrap_or_default();
+    for field in context.fields() {
+        let prefix = field.parent.map(|parent| format!("{parent}."));
+        let entry = iter::once((field.name, field.value));
+        reader.read_fields(entry, &prefix.unwrap_or_default(), engineer, DEPTH);
     }
     reader.found
 }

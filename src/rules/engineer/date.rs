@@ -41,14 +41,19 @@ pub fn at(sentence: &Sentence<'_>, at: usize) -> Option<(Range<usize>, Date)> {
 /// Whether a text names a month, a quarter or a year.
 pub fn is_named(text: &str) -> bool {
     let text = Draft::new(text);
-    text.sentences().any(|sentence| {
-        (0..sentence.len())
-            .map(|at| sentence.token(at))
-            .any(|word| {
-                let is_year = word.len() == 4 && word.starts_with("20");
-                month(word).is_some() || matches!(word, "q1" | "q2" | "q3" | "q4") || is_year
-            })
-    })
+    text.sentences()
+        .any(|sentence| (0..sentence.len()).any(|at| is_name(sentence.token(at))))
+}
+
+/// Whether a token names a month, a quarter or a year; `may` is a verb.
+pub fn is_named_at(sentence: &Sentence<'_>, at: usize) -> bool {
+    let word = sentence.token(at);
+    is_name(word) && (word != "may" || sentence.is_capital(at))
+}
+
+fn is_name(word: &str) -> bool {
+    let is_year = word.len() == 4 && word.starts_with("20");
+    month(word).is_some() || matches!(word, "q1" | "q2" | "q3" | "q4") || is_year
 }
 
 /// The number of a month's name.

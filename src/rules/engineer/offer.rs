@@ -116,13 +116,20 @@ fn start_inside(sentence: &Sentence<'_>, commitment: &Commitment) -> Option<Stri
 /// Words that offer the person who is named before, or anybody, as free.
 fn offered_now(sentence: &Sentence<'_>, from: usize, anybody: bool) -> Option<String> {
     let quote = |range| Some(sentence.quote(range).to_owned());
+    let mut is_aside = false;
     for at in from..sentence.len() {
         if !anybody && is_other_subject(sentence, at) {
             return None;
         }
-        let is_of_talk = |end| (at..end + 4).any(|at| is_of_talk(sentence.token(at)));
+        is_aside = (is_aside || begins_aside(sentence, at)) && !ends_aside(sentence, at);
+        if is_aside && !anybody {
+            continue;
+        }
+        let is_of_talk = |end: usize| (at..end + 4).any(|at| is_of_talk(sentence.token(at)));
+        let is_no_offer = |end| is_denied(sentence, from, at) || is_dated(sentence, end);
         if let Some(length) = ABLE_NOW.at(sentence, at)
             && !is_of_talk(at + length)
+            && !is_no_offer(at + length)
         {
             return quote(at..at + length);
         }
@@ -131,6 +138,7 @@ fn offered_now(sentence: &Sentence<'_>, from: usize, anybody: bool) -> Option<St
         };
         if let Some(now) = NOW.find(sentence, end..end + 6)
             && !is_of_talk(now.end)
+            && !is_no_offer(now.end)
         {
             return quote(at..now.end);
         }
@@ -138,7 +146,7 @@ fn offered_now(sentence: &Sentence<'_>, from: usize, anybody: bool) -> Option<St
             .checked_sub(1)
             .map_or("", |before| sentence.token(before));
         let is = matches!(before, "is" | "s") && matches!(sentence.token(at), "available" | "free");
-        if is && !is_word(sentence.token(end)) {
+        if is && !is_word(sentence.token(end)) && !is_no_offer(end) {
             return quote(at - 1..end);
         }
     }
@@ -159,7 +167,40 @@ fn able(sentence: &Sentence<'_>, at: usize) -> Option<usize> {
     fits.then_some(end)
 }
 
-/// `we`, `Dawit is`: from here on the sentence is about somebody else.
+/// `can't start`, `not yet ready`: a few words before, in the same clause.
+fn is_denied(sentence: &Sentence<'_>, from: usize, at: usize) -> bool {
+    let before = (from.max(at.saturating_sub(6))..at).rev();
+    let mut clause = before
+        .map(|at| sentence.token(at))
+        .take_while(|word| !matches!(*word, "," | ";" | "and" | "but" | "so"));
+    clause.any(|word| matches!(word, "not" | "t" | "cannot" | "never" | "no"))
+}
+
+/// `on Monday, 5 October`: a day, a month or a year, which may lie behind the commitment.
+fn is_dated(sentence: &Sentence<'_>, from: usize) -> bool {
+    let mut when =
+        (from..from + 6).take_while(|at| !matches!(sentence.token(*at), "and" | "with" | "since"));
+    when.any(|at| date::is_named_at(sentence, at))
+}
+
+/// `I am`, `you've`, `are you`: up to where somebody else is spoken of, this is of the sender or
+/// the reader.
+fn begins_aside(sentence: &Sentence<'_>, at: usize) -> bool {
+    let is_verb = |at| {
+        matches!(
+            sentence.token(at),
+            "am" | "m" | "are" | "re" | "have" | "ve" | "ll" | "d"
+        )
+    };
+    let other = matches!(sentence.token(at), "we" | "you" | "i" | "they");
+    other && (is_verb(at + 1) || at > 0 && is_verb(at - 1))
+}
+
+fn ends_aside(sentence: &Sentence<'_>, at: usize) -> bool {
+    matches!(sentence.token(at), "he" | "she" | "is" | "has" | ";")
+}
+
+/// `we can`, `Dawit is`: from here on the sentence is about somebody else.
 fn is_other_subject(sentence: &Sentence<'_>, at: usize) -> bool {
     let verb = matches!(
         sentence.token(at + 1),

@@ -6,7 +6,7 @@ use super::money::{self, Amount};
 use super::whose::{Prospect, Subject, is_of_others, is_of_third, owner, subject};
 use super::words::{
     BANK, CONGRATULATION, MODIFIER, NOT_A_ROUND, NOT_THE_MONEY, PRICE, PRICED, RAISED, ROUND,
-    goes_on, is_auxiliary, is_light,
+    goes_on, is_auxiliary, is_light, tells_more,
 };
 use crate::rules::draft::{Sentence, is_word};
 
@@ -161,7 +161,9 @@ fn raised_by(sentence: &Sentence<'_>, at: usize, prospect: &Prospect) -> Option<
 /// `your €4m is …`, `your €4m.`: no noun after the sum makes it another.
 fn stands_alone(sentence: &Sentence<'_>, at: usize, prospect: &Prospect) -> bool {
     let next = sentence.token(at);
-    !is_word(next) || goes_on(next) || raised_by(sentence, at, prospect).is_some()
+    // `$140k-$160k` is no round's sum.
+    let is_range = matches!(next, "-" | "–" | "—") && money::at(sentence, at + 1).is_some();
+    !is_word(next) && !is_range || goes_on(next) || raised_by(sentence, at, prospect).is_some()
 }
 
 /// `you raised $5M`, `Kestrel has just closed its Series A`.
@@ -172,6 +174,13 @@ fn by_verb(
     is_named: &mut impl FnMut() -> bool,
 ) -> Option<Claim> {
     let object = object(sentence, verb.end)?;
+    let is_round = |at| round_at(sentence, at).is_some() || bank_at(sentence, at).is_some();
+    // What is raised is money, and what is won may be a `$5M tender`.
+    let is_money = !object.is_sum
+        || matches!(sentence.token(verb.start), "raised" | "raising")
+        || (object.end..object.end + 4).any(is_round)
+        || stands_alone(sentence, object.end, prospect)
+        || tells_more(sentence.token(object.end));
     let is_plain = match subject(sentence, verb.start, prospect) {
         _ if congratulates(sentence, verb.start).is_some_and(|from| praises(sentence, from)) => {
             true
@@ -180,26 +189,34 @@ fn by_verb(
         Subject::Perhaps => is_named() && !is_of_others(sentence, verb.start),
         Subject::Other => false,
     };
-    let has_sum = (verb.end..object)
+    let has_sum = (verb.end..object.end)
         .any(|at| money::at(sentence, at).is_some_and(|amount| prospect.has(&amount)));
     Some(Claim {
-        tokens: verb.start..object,
-        is_plain: is_plain || has_sum && !is_of_third(sentence),
+        tokens: verb.start..object.end,
+        is_plain: is_money && (is_plain || has_sum && !is_of_third(sentence)),
     })
 }
 
-/// Where the money that a verb has as its object ends.
-fn object(sentence: &Sentence<'_>, from: usize) -> Option<usize> {
+/// What a verb has as its object.
+struct Object {
+    end: usize,
+    /// A sum, which may be only the worth of a thing behind it.
+    is_sum: bool,
+}
+
+/// The money that a verb has as its object.
+fn object(sentence: &Sentence<'_>, from: usize) -> Option<Object> {
+    let found = |end, is_sum| Some(Object { end, is_sum });
     for at in from..from + 7 {
         if let Some(amount) = sum_at(sentence, at) {
-            return Some(amount.tokens.end);
+            return found(amount.tokens.end, true);
         }
         if let Some(length) = round_at(sentence, at) {
-            return Some(at + length);
+            return found(at + length, false);
         }
         let token = sentence.token(at);
         if matches!(token, "money" | "funds" | "capital" | "vc") {
-            return Some(at + 1);
+            return found(at + 1, false);
         }
         if !is_light(token) && MODIFIER.at(sentence, at).is_none() {
             return None;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use crate::rules::draft::Sentence;
+use crate::rules::draft::{Sentence, is_word};
 use crate::rules::phrases::Phrases;
 
 /// They doubt what is known, wherever they stand in its clause.
@@ -28,11 +28,12 @@ static DOUBT: LazyLock<Phrases> = LazyLock::new(|| {
 /// They make something possible of what comes after them in the clause.
 static MODAL: LazyLock<Phrases> = LazyLock::new(|| {
     Phrases::new(
-        "may, might, could have, would have, possibly, perhaps, maybe, probably, likely, seem
+        "may, might, could have, would have, possibly, potentially, perhaps, maybe, probably, likely, seem
         seems, seemed, appear, appears, appeared, suggest, suggests, suggesting, suggested
         indicate, indicates, indicating, indicated, hint, hints, imply, implies, if, whether
         in case, assuming, suppose, supposing, unless, when you, once you, should you, as soon as
-        before you, until you, plan to, planning, planned, aim to, hope to, hoping, intend to
+        before you, until you, it looks like, it sounds like, looks like you, sounds like you
+        from what i, from what we, as far as i, as far as we, plan to, planning, planned, aim to, hope to, hoping, intend to
         looking to, about to, going to",
     )
 });
@@ -48,7 +49,22 @@ static WEAK: LazyLock<Phrases> = LazyLock::new(|| {
         signal, signals, available data, public data, our data, records, next, upcoming, future
         possible, potential, expected, ahead, toward, towards, no, not, never, without, cannot
         can t, couldn t, could not, haven t, hasn t, didn t, don t, doesn t, wouldn t, nobody, before, preparing, prepare
-        approaching, heading, metrics for, ready for, needed for, in time for",
+        approaching, heading, metrics for, ready for, needed for, in time for, good luck, whatever
+        regardless of, as you raise, while you raise, as you close, get to your, get you to
+        to reach",
+    )
+});
+
+/// In a clause beside the claim's, they do so too.
+static BESIDE: LazyLock<Phrases> =
+    LazyLock::new(|| Phrases::new("according to, if i m not, if i am not, right ?, correct ?"));
+
+/// The same, where they are all that the clause says.
+static ASIDE: LazyLock<Phrases> = LazyLock::new(|| {
+    Phrases::new(
+        "i believe, we believe, i think, we think, i gather, we gather, i hear, we hear
+        i understand, i assume, i guess, it seems, so it seems, or so it seems, it appears
+        it would seem, i m told, i am told, they say",
     )
 });
 
@@ -78,6 +94,7 @@ pub struct Hedges {
     doubts: Vec<usize>,
     modals: Vec<usize>,
     weak: Vec<usize>,
+    has_aside: bool,
     /// Marks and words between clauses.
     parts: Vec<usize>,
     tokens: usize,
@@ -98,6 +115,7 @@ impl Hedges {
             doubts: places(&DOUBT),
             modals: places(&MODAL),
             weak: places(&WEAK),
+            has_aside: (0..tokens).any(|at| is_aside(sentence, at)),
             parts: (0..tokens).filter(|at| parts(sentence, *at)).collect(),
             tokens,
             is_question: sentence.is_question(),
@@ -117,6 +135,7 @@ impl Hedges {
         } else if !self.doubts.is_empty()
             || is_in(&self.modals, &(0..clause.start))
             || is_in(&self.weak, &until_claim)
+            || self.has_aside
             || self.asks(&clause)
         {
             Hedge::Perhaps
@@ -137,6 +156,24 @@ impl Hedges {
         let to_the_end = clause.end + 1 >= self.tokens;
         self.is_question && (to_the_end || self.opens_question)
     }
+}
+
+fn is_aside(sentence: &Sentence<'_>, at: usize) -> bool {
+    let next = |length: usize| sentence.token(at + length);
+    // `according to our data` vouches for what it says.
+    if BESIDE
+        .at(sentence, at)
+        .is_some_and(|length| next(length) != "our")
+    {
+        return true;
+    }
+    let begins = at
+        .checked_sub(1)
+        .is_none_or(|before| parts(sentence, before));
+    begins
+        && ASIDE
+            .at(sentence, at)
+            .is_some_and(|length| !is_word(next(length)))
 }
 
 /// Whether a sentence beside the claim's puts it in doubt.

@@ -1,5 +1,7 @@
 //! Whose money a sentence speaks of.
 
+use serde_json::Value;
+
 use super::money::{self, Amount};
 use super::words::{MODIFIER, ROUND, is_auxiliary, is_other, is_third, is_you};
 use crate::context::Context;
@@ -15,17 +17,17 @@ pub struct Prospect {
 
 impl Prospect {
     pub fn of(context: &Context) -> Self {
-        let number = |path| {
-            let value = context.get(path)?;
-            match value.as_str() {
-                Some(text) => text.trim().replace([',', '_', '$'], "").parse().ok(),
-                None => value.as_f64(),
-            }
+        let number = |value: &Value| match value.as_str() {
+            Some(text) => text.trim().replace([',', '_', '$'], "").parse().ok(),
+            None => value.as_f64(),
         };
         let sum = ["funding_amount_usd", "available_signals.funding_amount_usd"];
         Self {
             company: Company::of(context),
-            sum: sum.into_iter().find_map(number).filter(|sum| *sum > 0.0),
+            sum: sum
+                .into_iter()
+                .find_map(|path| context.all_at(path).find_map(number))
+                .filter(|sum| *sum > 0.0),
         }
     }
 
@@ -59,8 +61,8 @@ pub fn subject(sentence: &Sentence<'_>, verb: usize, prospect: &Prospect) -> Sub
         return Subject::Prospect;
     }
     match sentence.token(before) {
-        "they" | "it" | "team" | "company" | "startup" | "firm" | "after" | "since" | "having"
-        | "by" | "with" | "," | "and" => Subject::Perhaps,
+        "team" | "company" | "startup" | "firm" | "after" | "since" | "having" | "by" | "with"
+        | "," | "and" => Subject::Perhaps,
         _ => Subject::Other,
     }
 }

@@ -66,7 +66,7 @@ pub static NOT_THE_MONEY: LazyLock<Phrases> = LazyLock::new(|| {
         page, form, forms, portal, flow, flows, engine, service, services, api, module, marketplace
         business, ambition, ambitions, preparation, prep, pitch, deck, target, targets, readiness
         roadshow, talks, hopes, application, applications, timeline, search, effort, efforts
-        partner, partners, program, programme, awareness",
+        partner, partners, program, programme, awareness, call",
     )
 });
 
@@ -155,5 +155,19 @@ pub fn goes_on(token: &str) -> bool {
         token,
         "is" | "was" | "means" | "gives" | "puts" | "makes" | "lets" | "buys" | "should" | "will"
             | "can" | "could" | "has" | "and" | "from" | "last" | "this" | "shows"
+    )
+}
+
+/// After a sum that somebody got, they tell when, how or what for, and make no other thing of it.
+#[rustfmt::skip]
+pub fn tells_more(token: &str) -> bool {
+    matches!(
+        token,
+        "in" | "on" | "at" | "to" | "for" | "with" | "by" | "led" | "over" | "during"
+            | "after" | "before" | "since" | "through" | "via" | "across" | "within" | "without"
+            | "earlier" | "recently" | "back" | "just" | "early" | "late" | "today" | "yesterday"
+            | "already" | "now" | "too" | "only" | "so" | "but" | "or" | "as" | "while" | "when"
+            | "which" | "that" | "because" | "if" | "then" | "you" | "we" | "i" | "it" | "the"
+            | "your" | "our" | "a" | "two" | "three" | "six"
     )
 }

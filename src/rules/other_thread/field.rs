@@ -7,6 +7,7 @@ pub enum Kind {
     Leaked,
     Threads,
     Thread,
+    /// Of the own thread.
     History,
     Signals,
     Other,
@@ -23,7 +24,8 @@ impl Kind {
             | "leakedthreadcontent" => Kind::Leaked,
             "activethreads" | "threads" | "otherthreads" | "openthreads" | "otheractivethreads"
             | "parallelthreads" | "relatedthreads" => Kind::Threads,
-            "threadhistory" | "conversationhistory" | "messagehistory" => Kind::History,
+            "threadhistory" | "conversationhistory" | "messagehistory" | "threadsummary"
+            | "threadnotes" | "threadmessages" | "threadcontext" => Kind::History,
             "availablesignals" => Kind::Signals,
             "threadid" => Kind::Other,
             name if name.starts_with("thread") => Kind::Thread,
@@ -75,7 +77,7 @@ pub fn is_of_own(name: &str) -> bool {
     starts || ENDS.iter().any(|end| name.ends_with(end))
 }
 
-/// The rank or body that a field's name speaks of.
+/// The rank or body that a field's name or a sender speaks of.
 pub fn role_in(name: &str) -> Option<&str> {
     let mut parts = name.split(|c: char| !c.is_alphanumeric());
     parts.find(|part| is_role(&part.to_ascii_lowercase()))

@@ -6,7 +6,7 @@ use super::field::{Kind, is_content_of_thread, is_of_own, is_pointer, is_private
 use crate::context::{Context, Field, squash};
 use crate::rules::evidence::one_line;
 use crate::rules::words::Answer;
-use crate::rules::{Evidence, Finding};
+use crate::rules::{Evidence, Finding, title};
 
 /// A text that the draft's recipient has not seen.
 pub struct Foreign<'a> {
@@ -57,14 +57,14 @@ struct Reader<'a> {
 
 impl<'a> Threads<'a> {
     pub fn of(context: &'a Context) -> Self {
-        let text = |path| context.get(path).and_then(Value::as_str);
-        let own_thread = text("thread_id").filter(|id| !id.trim().is_empty());
-        let role = text("recipient_role").unwrap_or_default();
+        let own_thread = context.all_at("thread_id").find_map(text);
+        let role = context.all_at("recipient_role").find_map(Value::as_str);
+        let role = role.unwrap_or_default();
         let words = role.split(|c: char| !c.is_alphanumeric());
         let words = words.filter(|word| !word.is_empty()).take(MAX_RANKS);
         let mut reader = Reader {
             threads: Threads::default(),
-            own_thread,
+            own_thread: own_thread.filter(|id| !id.trim().is_empty()),
             recipient: squash(role),
             ranks: words.map(str::to_lowercase).collect(),
             has_other: false,
@@ -103,7 +103,7 @@ impl<'a> Reader<'a> {
             Kind::Leak => self.leak(field),
             Kind::Leaked => self.foreign(path(), field.value, true),
             Kind::Threads => self.collection(&path(), field.value),
-            Kind::History => self.history(&path(), field.value),
+            Kind::History => self.history(path(), field.value),
             Kind::Signals => {}
             Kind::Thread if field.value.is_object() || field.value.is_array() => {
                 self.thread(Some(field.name), path(), field.value);
@@ -167,20 +167,23 @@ impl<'a> Reader<'a> {
     fn thread(&mut self, key: Option<&'a str>, path: String, value: &'a Value) {
         let field = |names: &[&str]| {
             let mut fields = value.as_object()?.iter();
-            fields.find_map(|(key, value)| names.contains(&key.as_str()).then(|| value.as_str())?)
+            fields.find_map(|(key, value)| {
+                let is_named = names.contains(&squash(key).as_str());
+                is_named.then(|| text(value))?
+            })
         };
-        let id = field(&["thread_id", "id", "thread"]).or(key);
+        let id = field(&["threadid", "id", "thread"]).or(key);
         let Some(own_thread) = self.own_thread else {
             // Which of them is the recipient's is not said.
             return self.own(value);
         };
-        let role = field(&["recipient_role", "recipient", "role", "with", "participant"]);
+        let role = field(&["recipientrole", "recipient", "role", "with", "participant"]);
         match id {
             Some(id) if id == own_thread => self.own(value),
             Some(id) => {
                 self.person(id);
                 role.into_iter().for_each(|role| self.person(role));
-                let name = field(&["recipient_name", "name"]);
+                let name = field(&["recipientname", "name"]);
                 name.into_iter().for_each(|name| self.person(name));
                 self.foreign(path, value, true);
             }
@@ -190,34 +193,32 @@ impl<'a> Reader<'a> {
     }
 
     /// The own thread, where others than the recipient may have written.
-    fn history(&mut self, path: &str, value: &'a Value) {
-        let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
+    fn history(&mut self, path: String, value: &'a Value) {
+        let Some(items) = value.as_array() else {
+            // Unless it has an id of its own.
+            return self.thread(self.own_thread, path, value);
+        };
         for (index, item) in items.iter().enumerate() {
             let sender = item.get("sender").and_then(Value::as_str);
-            match sender.map(squash) {
-                Some(sender) if self.is_other_person(&sender) => {
+            match sender {
+                Some(sender) if self.is_other_person(sender) => {
                     self.foreign(format!("{path}[{index}]"), item, false);
                 }
                 _ => self.own(item),
             }
         }
-        if !value.is_array() {
-            self.own(value);
-        }
     }
 
+    /// Whether a sender has a rank, and one that is not the recipient's. A mere name may be theirs.
     fn is_other_person(&self, sender: &str) -> bool {
-        let us = matches!(
-            sender,
-            "agent" | "us" | "me" | "sales" | "tenacious" | "assistant"
-        );
-        let recipient = !self.recipient.is_empty() && sender.starts_with(&self.recipient)
-            || self.recipient.starts_with(sender)
-            || matches!(
-                sender,
-                "prospect" | "recipient" | "customer" | "client" | "lead"
-            );
-        !us && !recipient
+        let has_rank = role_in(sender).is_some() || title::names_rank(sender);
+        let sender = squash(sender);
+        // The sending program, and the prospect.
+        let is_no_rank = matches!(sender.as_str(), "assistant" | "lead");
+        let recipient = !self.recipient.is_empty()
+            && (sender.starts_with(&self.recipient) || sender.ends_with(&self.recipient))
+            || self.recipient.starts_with(&sender);
+        has_rank && !is_no_rank && !recipient
     }
 
     /// All texts of a value.
@@ -266,6 +267,15 @@ impl<'a> Reader<'a> {
         if !is_recipient && text.len() < 80 && self.threads.people.len() < MAX_PEOPLE {
             self.threads.people.push(text);
         }
+    }
+}
+
+/// A text, or a number as it is written: ids are either.
+fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::String(text) => Some(text),
+        Value::Number(number) => Some(number.as_str()),
+        _ => None,
     }
 }
 

@@ -79,6 +79,27 @@ fn fields_in_many_places_must_agree() {
                 r#"{"recipient_role":"VP Sales","headcount":4000,"available_signals":{"is_c_level":true}}"#,
                 "cannot tell available_signals.is_c_level",
             ),
+            (
+                r#"{"availableSignals":{"recipientRole":"CTO","headcount":4000}}"#,
+                "fired availableSignals.recipientRole availableSignals.headcount",
+            ),
+            // A bare role may be an engineer's, and counts only where the recipient has none.
+            (
+                r#"{"recipient_role":"CTO","headcount":4000,"available_signals":{"engineer_name":"Ruth","role":"SRE Lead"}}"#,
+                "fired recipient_role headcount",
+            ),
+            (
+                r#"{"role":"Data Engineer","headcount":4000,"available_signals":{"is_c_level":true}}"#,
+                "fired available_signals.is_c_level headcount",
+            ),
+            (
+                r#"{"recipient_role":"Founder","title":"CEO","headcount":4000}"#,
+                "fired title headcount",
+            ),
+            (
+                r#"{"role":"CTO","job_title":"VP Sales","headcount":4000}"#,
+                "cannot tell job_title",
+            ),
             // Titles of others are not the recipient's.
             (
                 r#"{"recipient_role":"VP Sales","headcount":4000,"threads":[{"recipient_role":"CEO"}]}"#,

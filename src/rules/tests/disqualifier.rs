@@ -47,6 +47,36 @@ fn a_disqualifier_fires_in_any_shape() {
                 r#"{"disqualifiers":{"local_only":0.0,"competitor":1.0}}"#,
                 "fired disqualifiers.competitor",
             ),
+            (
+                r#"{"availableSignals":{"doNotContact":true}}"#,
+                "fired availableSignals.doNotContact",
+            ),
+            // With an owner in the name, or a verb.
+            (r#"{"is_do_not_contact":true}"#, "fired is_do_not_contact"),
+            (
+                r#"{"prospect_do_not_contact":true}"#,
+                "fired prospect_do_not_contact",
+            ),
+            (
+                r#"{"contact_do_not_contact":true}"#,
+                "fired contact_do_not_contact",
+            ),
+            (
+                r#"{"lead_do_not_contact":true}"#,
+                "fired lead_do_not_contact",
+            ),
+            (
+                r#"{"recipient_is_do_not_contact":true}"#,
+                "fired recipient_is_do_not_contact",
+            ),
+            (r#"{"hs_do_not_contact":true}"#, "fired hs_do_not_contact"),
+            (r#"{"is_competitor":true}"#, "fired is_competitor"),
+            (r#"{"disqualified":true}"#, "fired disqualified"),
+            (r#"{"is_disqualified":"yes"}"#, "fired is_disqualified"),
+            (
+                r#"{"disqualifiers":{"is_disqualified":true}}"#,
+                "fired disqualifiers.is_disqualified",
+            ),
         ],
     );
 }
@@ -100,11 +130,13 @@ fn what_says_nothing_does_not_fire() {
                 "not fired",
             ),
             (r#"{"local_only":false,"anti_offshore":"no"}"#, "not fired"),
+            (r#"{"disqualified":false,"is_dnc":0}"#, "not fired"),
             // Fields that only sound like a flag, and flags of somebody else.
             (
                 r#"{"competitor_intel":true,"anti_offshore_source":"blog"}"#,
                 "not fired",
             ),
+            (r#"{"has_competitor":true}"#, "not fired"),
             (r#"{"threads":[{"do_not_contact":true}]}"#, "not fired"),
             // An unknown flag counts in the list alone.
             (r#"{"some_new_flag":true}"#, "not fired"),
@@ -150,6 +182,10 @@ fn what_is_unreadable_or_denied_cannot_be_told() {
             (
                 r#"{"competitor":"Acme Staffing"}"#,
                 "cannot tell competitor",
+            ),
+            (
+                r#"{"disqualified":"under review"}"#,
+                "cannot tell disqualified",
             ),
         ],
     );

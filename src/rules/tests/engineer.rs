@@ -24,6 +24,11 @@ fn an_offer_that_hides_the_commitment_fires() {
             "Abebe is committed until June, and can start on 1 September 2026.",
             "Abebe could join you from Sept 14th, 2026.",
             "Abebe Kebede is available immediately. Happy to walk you through his profile.",
+            "Abebe Kebede is not on a project and is available immediately.",
+            "Abebe is ready to start on 5 September 2026.",
+            "Abebe can start immediately, and we may add a second engineer.",
+            "Abebe Kebede, who I have worked with for years, is available immediately.",
+            "Abebe is on our bench, and if you are looking for a Go engineer he can start on Monday.",
         ],
     );
 }
@@ -103,6 +108,18 @@ fn an_offer_without_a_plain_date_cannot_be_told() {
             "Abebe would fit, and we can start now.",
             "Abebe fits. Feel free to reply today.",
             "Abebe could begin on 1 September.",
+            // A start behind the commitment, or none.
+            "Abebe Kebede will be available to start on 5 October 2026.",
+            "Abebe Kebede is ready to start on Monday, October 5th.",
+            "Abebe can begin in two weeks, on 2026-10-05.",
+            "Abebe can't start right away; I can propose Dawit instead.",
+            "Abebe won't be able to join immediately.",
+            "Abebe isn’t ready to start yet.",
+            // Who is free is the sender, or the reader.
+            "Let me introduce Abebe Kebede, a senior data engineer; I am free on Tuesday if you want details.",
+            "Abebe Kebede knows Kafka well, and I'm available this week if you have questions.",
+            "Abebe Kebede knows Kafka well, so if you are free on Thursday I will send his profile.",
+            "Abebe Kebede would love to talk: are you free this week?",
         ],
     );
 }
@@ -118,6 +135,10 @@ fn commitments_are_read_in_many_shapes() {
         (
             json!({"available_signals": {"bench_engineer_name": "Abebe Kebede", "committed_until": "2026-09-30"}}),
             "fired available_signals.committed_until draft",
+        ),
+        (
+            json!({"availableSignals": {"engineerName": "Abebe Kebede", "committedUntil": "2026-09-30"}}),
+            "fired availableSignals.committedUntil draft",
         ),
         (
             json!({"available_signals": {"proposed_engineer": {"name": "Abebe Kebede", "committed_until": "2026-09-30T17:00:00Z"}}}),

@@ -73,6 +73,12 @@ fn a_sum_or_a_round_that_is_stated_fires() {
             "Congrats on your Series B. Rather than hiring locally, you could work with us.",
             "Congrats on the $5M you raised (Series A). Could we talk about your team?",
             "Congrats on the $5M you raised, up 20%. Could we talk about your team?",
+            "You recently raised $5M, which means you may be hiring.",
+            "Right, you raised $5M and need people.",
+            "Kestrel Freight secured $2M in Series A funding, according to our data.",
+            "Your fresh Series C calls for a larger team.",
+            "Kestrel landed $3M to expand to Norway.",
+            "You closed a $4M strategic round.",
         ],
     );
 }
@@ -93,6 +99,9 @@ fn what_is_hedged_does_not_fire() {
             "Rumour has it that Kestrel closed $5M last month.",
             "We have no verified funding data for your company.",
             "When you close your Series A, we can help.",
+            "It looks like you raised $4M.",
+            "Sounds like you closed your Series A.",
+            "Kestrel Freight potentially secured $2M in Series A funding.",
         ],
     );
     // A hedge elsewhere in the sentence, or beside it, may be meant for the sum.
@@ -109,6 +118,19 @@ fn what_is_hedged_does_not_fire() {
             "Was it your $5M raise that let you hire?",
             "You raised roughly $5M.",
             "Ahead of your Series A, we can help.",
+            "From what I can tell, you closed your Series A in March.",
+            "According to Crunchbase, you raised $4M.",
+            "You raised $4M, according to Crunchbase.",
+            "You raised $4M, I believe.",
+            "You raised $4M (I think).",
+            "You raised $4M, right?",
+            "You raised $4M, it seems.",
+            "You raised $4M, if I'm not mistaken.",
+            // Money that is yet to come, or not.
+            "Good luck with your Series A!",
+            "As you raise your Series A, we can help.",
+            "We help you get to your Series A faster.",
+            "Whatever your funding, we have engineers.",
             "After the Series A, your roadmap has grown.",
             "One of our clients raised $20M with our help, and you could too.",
         ],
@@ -140,6 +162,21 @@ fn what_is_no_funding_does_not_fire() {
             "Congrats on the new round of hires!",
             "Your 15 open roles are many.",
             "I read your Series A pitch with pleasure.",
+            "In your last funding call you told us about the team.",
+        ],
+    );
+    // A thing behind the sum may be what was won.
+    check_all(
+        Rule::UnconfirmedFunding,
+        LOW,
+        "cannot tell draft",
+        &[
+            "Kestrel won a $5M tender from the NHS.",
+            "You landed a $3M order from Tesco.",
+            "You announced a $10M expansion of your Leeds site.",
+            "You announced a $10M investment in a new warehouse.",
+            "Your $140k-$160k senior backend role has been open for 60 days.",
+            "Your $140k–$160k band is fair.",
         ],
     );
 }
@@ -154,6 +191,8 @@ fn a_sum_that_somebody_else_raised_cannot_be_told() {
             "The $5M raised by your customer Halden will show up as load on your APIs.",
             "Teams that have raised $30M rarely wait.",
             "Halden Stores raised $30M.",
+            "We helped your neighbour Halden. They closed a $20M Series B and you could follow.",
+            "Take Halden: it raised $20M with a team half your size.",
         ],
     );
 }
@@ -173,6 +212,10 @@ fn the_confidence_decides_whether_the_draft_is_read() {
         (
             json!({"available_signals": {"funding_confidence": "LOW"}}),
             "fired available_signals.funding_confidence draft",
+        ),
+        (
+            json!({"availableSignals": {"fundingConfidence": "low"}}),
+            "fired availableSignals.fundingConfidence draft",
         ),
         (
             json!({"funding_confidence": "low", "available_signals": {"funding_confidence": "low"}}),

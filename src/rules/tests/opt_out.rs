@@ -81,8 +81,24 @@ fn flags_fire() {
                 "fired text.optedOut",
             ),
             (r#"{"opt_out_sms":true}"#, "fired opt_out_sms"),
+            (
+                r#"{"email":{"email_opt_out":true}}"#,
+                "fired email.email_opt_out",
+            ),
+            (
+                r#"{"email":{"do_not_email":true}}"#,
+                "fired email.do_not_email",
+            ),
+            (
+                r#"{"availableSignals":{"emailOptOut":true}}"#,
+                "fired availableSignals.emailOptOut",
+            ),
             // With an owner in the name.
             (r#"{"hs_email_optout":true}"#, "fired hs_email_optout"),
+            (
+                r#"{"hs_email_optout_10912345":true}"#,
+                "fired hs_email_optout_10912345",
+            ),
             (
                 r#"{"recipient_opted_out":true}"#,
                 "fired recipient_opted_out",
@@ -162,6 +178,20 @@ fn no_opt_out_does_not_fire() {
                 "not fired",
             ),
             (r#"{"hs_email_optout":false}"#, "not fired"),
+            (r#"{"hs_email_optout_10912345":false}"#, "not fired"),
+            (
+                r#"{"opt_out_list":[],"opt_out_preferences":{"email":false}}"#,
+                "not fired",
+            ),
+            // Where one would opt out.
+            (
+                r#"{"unsubscribe":"https://mail.example.com/email/unsubscribe?u=17"}"#,
+                "not fired",
+            ),
+            (
+                r#"{"email":{"unsubscribe":"mailto:stop@example.com"}}"#,
+                "not fired",
+            ),
             (r#"{"opt_out_channels":"nothing"}"#, "not fired"),
             // What only tells more of an opt-out, and what says nothing of one.
             (
@@ -242,6 +272,14 @@ fn an_opt_out_in_unknown_words_cannot_be_told() {
                 "cannot tell email_opt_out",
             ),
             // The name may be one of an opt-out.
+            (
+                r#"{"opt_out_list":["email"]}"#,
+                "cannot tell opt_out_list[0]",
+            ),
+            (
+                r#"{"opt_out_preferences":{"email":true}}"#,
+                "cannot tell opt_out_preferences.email",
+            ),
             (
                 r#"{"opted_out_of_pigeons":true}"#,
                 "cannot tell opted_out_of_pigeons",

@@ -129,9 +129,48 @@ fn threads_are_told_apart_by_their_ids() {
             json!({"thread_history": [{"sender": "CTO", "message": text}]}),
             "not fired",
         ),
+        // A name without a rank may be the recipient's.
+        (
+            json!({"thread_history": [{"sender": "Dana Reyes", "message": text}]}),
+            "not fired",
+        ),
+        (
+            json!({"thread_history": [{"sender": "Dana Reyes (CTO)", "message": text}]}),
+            "not fired",
+        ),
+        (
+            json!({"thread_history": [{"sender": "Editor-in-Chief", "message": text}]}),
+            "cannot tell draft",
+        ),
+        // What the own thread is named for.
+        (json!({"thread_summary": text}), "not fired"),
+        (json!({"thread_notes": [text]}), "not fired"),
+        (
+            json!({"thread_messages": [{"sender": "CTO", "text": text}]}),
+            "not fired",
+        ),
+        (
+            json!({"thread_messages": [{"sender": "CEO", "text": text}]}),
+            "cannot tell draft",
+        ),
+        (json!({"thread_context": {"topic": text}}), "not fired"),
+        (
+            json!({"thread_context": {"thread_id": "b", "topic": text}}),
+            "fired available_signals.thread_context draft",
+        ),
     ] {
         let context =
             json!({"thread_id": "a", "recipient_role": "CTO", "available_signals": signals});
+        check_drafts(Rule::OtherThread, &context.to_string(), &[(leak, expected)]);
+    }
+    let camel = json!({"threadId": 17, "recipientRole": "CTO", "availableSignals":
+        {"activeThreads": [{"threadId": 17, "lastMessage": text}]}});
+    let other = json!({"threadId": 17, "recipientRole": "CTO", "availableSignals":
+        {"activeThreads": [{"threadId": 18, "lastMessage": text}]}});
+    for (context, expected) in [
+        (camel, "not fired"),
+        (other, "fired availableSignals.activeThreads[0] draft"),
+    ] {
         check_drafts(Rule::OtherThread, &context.to_string(), &[(leak, expected)]);
     }
     // Ranks are compared by their words, and `Director` has no `cto`.

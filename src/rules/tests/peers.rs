@@ -53,6 +53,12 @@ fn names_that_are_real_or_of_the_sender_do_not_fire() {
             "TechCorp trusts its customers.",
         ],
     );
+    check_all(
+        Rule::PlaceholderPeers,
+        r#"{"companyName":"TechCorp Vilnius UAB"}"#,
+        "not fired",
+        &["Companies like TechCorp Vilnius grow fast."],
+    );
 }
 
 #[test]
@@ -78,6 +84,14 @@ fn a_name_that_may_be_right_cannot_be_told() {
             ),
             ("Teams like yours at [Company] use us.", "cannot tell draft"),
         ],
+    );
+    check_drafts(
+        Rule::PlaceholderPeers,
+        r#"{"availableSignals":{"peerBriefGenerated":["Uber"]}}"#,
+        &[(
+            "Companies like Uber use us.",
+            "cannot tell availableSignals.peerBriefGenerated[0]",
+        )],
     );
 }
 

@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import grpc
 
@@ -20,13 +21,17 @@ KEEPALIVE = [
     ("grpc.http2.max_pings_without_data", 0),
 ]
 
+#: Of an address that names a scheme and no port.
+PORTS = {"http": 80, "https": 443}
+
 
 @dataclass(frozen=True)
 class Connection:
     """What is None is as the environment says: JUDGED_ADDR, JUDGED_CLIENT_TLS_CA, _CERT and _KEY
     (PEM files), and JUDGED_TOKEN, or the content of JUDGED_TOKEN_FILE.
 
-    TLS is spoken where there is a `ca` or a `cert`; with a `cert` alone, the authorities are those
+    An address is `host:port`, or a URL: TLS is spoken with https://, and not with http://. Without
+    either it is spoken where there is a `ca` or a `cert`. Without a `ca`, the authorities are those
     that grpcio carries.
     """
 
@@ -38,14 +43,17 @@ class Connection:
     attempts: int = 5
 
     def target(self) -> str:
-        return self.addr or os.environ.get("JUDGED_ADDR", "127.0.0.1:50551")
+        """`host:port`. ValueError where the address is none."""
+        return self._place()[1]
 
     def credentials(self) -> grpc.ChannelCredentials | None:
         """None for plaintext. OSError where a file cannot be read."""
         ca = _file(self.ca, "JUDGED_CLIENT_TLS_CA")
         cert = _file(self.cert, "JUDGED_CLIENT_TLS_CERT")
         key = _file(self.key, "JUDGED_CLIENT_TLS_KEY")
-        return grpc.ssl_channel_credentials(ca, key, cert) if ca or cert else None
+        scheme, _ = self._place()
+        secure = scheme == "https" if scheme else ca or cert
+        return grpc.ssl_channel_credentials(ca, key, cert) if secure else None
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """The token, for each call. It goes in plaintext to this machine alone: else ValueError."""
@@ -60,7 +68,7 @@ class Connection:
         if not local and self.credentials() is None:
             raise ValueError(
                 f"the token would go to {addr} in the clear: "
-                "give `ca`, or set JUDGED_CLIENT_TLS_CA"
+                "give `ca`, or an address with https://"
             )
         return (("authorization", f"Bearer {token.strip()}"),)
 
@@ -84,6 +92,19 @@ class Connection:
             ("grpc.max_reconnect_backoff_ms", 2000),
             *KEEPALIVE,
         ]
+
+    def _place(self) -> tuple[str | None, str]:
+        """The scheme, where the address names one, and `host:port`."""
+        addr = self.addr or os.environ.get("JUDGED_ADDR", "127.0.0.1:50551")
+        if "://" not in addr:
+            return None, addr
+        url = urlsplit(addr)
+        if url.scheme not in PORTS:
+            raise ValueError(f"`{addr}` is no address: its scheme is neither http nor https")
+        if not url.hostname:
+            raise ValueError(f"`{addr}` is no address: it names no host")
+        host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
+        return url.scheme, f"{host}:{url.port or PORTS[url.scheme]}"
 
 
 def _file(path: str | Path | None, variable: str) -> bytes | None:
