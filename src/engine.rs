@@ -150,7 +150,7 @@ impl Engine {
     ) -> std::io::Result<Self> {
         let (state_sender, state) = watch::channel(State::Loading);
         let state_sender = Arc::new(state_sender);
-        // Its bound is that of the places.
+        // Places bound it, and within one step those who lost theirs stay in it too.
         let (jobs, inbox) = channel();
         let meter = Arc::new(Meter::default());
         let adapter = Arc::new(AtomicBool::new(true));
