@@ -4,7 +4,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 PREFIX ?= /usr/local
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint docs bench bench-against train dist sbom install clean test-observability drill-kill drill-disk drill-switch drill-memory deb drill-debian drill-cpus drill-gpu gpu-module drill-queue drill-haproxy capacity drill-malformed drill-overload fuzz
+.PHONY: help run build test lint docs bench bench-against bench-rules train dist sbom install clean test-observability drill-kill drill-disk drill-switch drill-memory deb drill-debian drill-cpus drill-gpu gpu-module drill-queue drill-haproxy capacity drill-malformed drill-overload fuzz
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 26
@@ -35,6 +35,10 @@ bench: build ## Measure the model's speed beside llama.cpp's own benchmark, and 
 
 bench-against: build ## Measure the daemon beside llama-server on the same prompts (REQUESTS=40 ROUNDS=3 DATA=…)
 	@scripts/bench-against
+
+bench-rules: build ## Measure decisions by rules over gRPC: full load, half of it, beside a busy engine (ROUNDS=3)
+	@scripts/setup load
+	@scripts/bench-rules
 
 drill-kill: ## Kill the daemon and the log's writer under load, again and again (CYCLES=2000)
 	JUDGED_KILL_CYCLES=$(or $(CYCLES),2000) cargo test --release --test logic --test daemon crash:: -- --nocapture

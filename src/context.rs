@@ -13,6 +13,7 @@ use thiserror::Error;
 use crate::channel::Channel;
 
 pub use strict::MAX_DEPTH;
+use words::is_spelling;
 pub use words::{channel_named, squash};
 
 /// The field, squashed, whose own fields count as the context's: real data hides flags and channels
@@ -24,6 +25,8 @@ const SIGNALS: &str = "availablesignals";
 pub struct Context {
     /// Always an object.
     object: Value,
+    /// The names of [`Context::fields`], squashed once: every rule asks for them.
+    words: Vec<String>,
 }
 
 impl Context {
@@ -34,7 +37,10 @@ impl Context {
         let object: Value = serde_json::from_str(text).map_err(ContextError::Syntax)?;
         strict::check(text)?;
         match kind(&object) {
-            "object" => Ok(Context { object }),
+            "object" => Ok(Context {
+                words: words_of(&object),
+                object,
+            }),
             found => Err(ContextError::NotAnObject { found }),
         }
     }
@@ -48,19 +54,35 @@ impl Context {
     /// The fields at the top, then those of `available_signals`. Nothing deeper: there the values
     /// speak of other people and of other threads.
     pub fn fields(&self) -> impl Iterator<Item = Field<'_>> {
-        let top = Field::all_of(None, &self.object);
-        let signals = Field::all_of(None, &self.object);
-        let signals = signals.filter(|field| squash(field.name) == SIGNALS);
-        top.chain(signals.flat_map(|signals| Field::all_of(Some(signals.name), signals.value)))
+        let top = entries(&self.object).map(|(name, value)| (None, name, value));
+        let signals = entries(&self.object).zip(&self.words);
+        let signals = signals.filter(|(_, word)| *word == SIGNALS);
+        let below = signals.flat_map(|((parent, signals), _)| {
+            entries(signals).map(move |(name, value)| (Some(parent), name, value))
+        });
+        let fields = top.chain(below).zip(&self.words);
+        fields.map(|((parent, name, value), word)| Field {
+            parent,
+            name,
+            word,
+            value,
+        })
     }
 
     /// The values of the fields at such a path as `thread_id` or `available_signals.thread_id`, in
     /// any spelling.
-    pub fn all_at(&self, path: &str) -> impl Iterator<Item = &Value> {
-        let is_below = path.contains('.');
-        let path = squash(path);
+    pub fn all_at<'a>(&'a self, path: &'a str) -> impl Iterator<Item = &'a Value> {
+        let (parent, name) = match path.split_once('.') {
+            Some((parent, name)) => (Some(parent), name),
+            None => (None, path),
+        };
         let fields = self.fields().filter(move |field| {
-            field.parent.is_some() == is_below && squash(&field.path()) == path
+            let is_there = match (parent, field.parent) {
+                (None, None) => true,
+                (Some(parent), Some(_)) => is_spelling(parent, SIGNALS),
+                _ => false,
+            };
+            is_there && is_spelling(name, field.word)
         });
         fields.map(|field| field.value)
     }
@@ -98,10 +120,12 @@ impl Context {
 pub struct Field<'a> {
     pub parent: Option<&'a str>,
     pub name: &'a str,
+    /// The name, squashed.
+    pub word: &'a str,
     pub value: &'a Value,
 }
 
-impl<'a> Field<'a> {
+impl Field<'_> {
     /// As [`Context::get`] reads it.
     pub fn path(&self) -> String {
         match self.parent {
@@ -109,15 +133,23 @@ impl<'a> Field<'a> {
             None => self.name.to_owned(),
         }
     }
+}
 
-    fn all_of(parent: Option<&'a str>, object: &'a Value) -> impl Iterator<Item = Field<'a>> {
-        let fields = object.as_object().into_iter().flatten();
-        fields.map(move |(name, value)| Field {
-            parent,
-            name,
-            value,
-        })
+/// In the order of [`Context::fields`].
+fn words_of(object: &Value) -> Vec<String> {
+    let mut words: Vec<String> = entries(object).map(|(name, _)| squash(name)).collect();
+    for (at, (_, signals)) in entries(object).enumerate() {
+        if words[at] == SIGNALS {
+            words.extend(entries(signals).map(|(name, _)| squash(name)));
+        }
     }
+    words
+}
+
+/// None but of an object.
+fn entries(object: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    let entries = object.as_object().into_iter().flatten();
+    entries.map(|(name, value)| (name.as_str(), value))
 }
 
 /// Why a text is no context.

@@ -5,6 +5,10 @@
 // They panic where nobody reads: `cli::print` does not.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+/// With the C library's, a decision by rules took 1.17 times as much of the CPU.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub mod names;
 
 pub mod channel;

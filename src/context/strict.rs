@@ -1,5 +1,6 @@
 //! What `serde_json` lets pass and we do not: keys given twice, and deep nesting.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use super::ContextError;
@@ -19,7 +20,7 @@ const KEY_CHARS: usize = 60;
 /// text looks like an object with a reserved key.
 pub fn check(text: &str) -> Result<(), ContextError> {
     let bytes = text.as_bytes();
-    let mut open: Vec<HashSet<String>> = Vec::new();
+    let mut open: Vec<HashSet<Cow<'_, str>>> = Vec::new();
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {
         match byte {
@@ -37,7 +38,7 @@ pub fn check(text: &str) -> Result<(), ContextError> {
                 let end = string_end(bytes, at);
                 if is_key(bytes, end) {
                     let raw = text.get(at..end).unwrap_or_default();
-                    let key: String = serde_json::from_str(raw).map_err(ContextError::Syntax)?;
+                    let key = key_of(raw).map_err(ContextError::Syntax)?;
                     check_key(key, open.last_mut(), || position(bytes, at))?;
                 }
                 at = end;
@@ -50,9 +51,17 @@ pub fn check(text: &str) -> Result<(), ContextError> {
     Ok(())
 }
 
-fn check_key(
-    key: String,
-    seen: Option<&mut HashSet<String>>,
+/// What stands between quotes.
+fn key_of(raw: &str) -> serde_json::Result<Cow<'_, str>> {
+    match raw.get(1..raw.len().saturating_sub(1)) {
+        Some(plain) if !plain.contains('\\') => Ok(Cow::Borrowed(plain)),
+        _ => serde_json::from_str(raw).map(Cow::Owned),
+    }
+}
+
+fn check_key<'t>(
+    key: Cow<'t, str>,
+    seen: Option<&mut HashSet<Cow<'t, str>>>,
     position: impl Fn() -> (usize, usize),
 ) -> Result<(), ContextError> {
     if key.starts_with(RESERVED) {

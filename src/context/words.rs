@@ -6,15 +6,22 @@ use crate::channel::Channel;
 /// `optOutChannels` are one word.
 pub fn squash(text: &str) -> String {
     if text.is_ascii() {
-        // Rules ask this of every field's name: several times as fast.
-        let letters = text.bytes().filter(u8::is_ascii_alphanumeric);
-        let lower = letters.map(|letter| letter.to_ascii_lowercase()).collect();
-        return String::from_utf8(lower).unwrap_or_default();
+        // Nearly always, and several times as fast.
+        let letters = text.chars().filter(char::is_ascii_alphanumeric);
+        let mut word = String::with_capacity(text.len());
+        word.extend(letters.map(|letter| letter.to_ascii_lowercase()));
+        return word;
     }
     text.chars()
         .filter(|c| c.is_alphanumeric())
         .flat_map(char::to_lowercase)
         .collect()
+}
+
+/// Whether a text is a squashed word, in any spelling.
+pub fn is_spelling(text: &str, word: &str) -> bool {
+    let letters = text.chars().filter(|c| c.is_alphanumeric());
+    letters.flat_map(char::to_lowercase).eq(word.chars())
 }
 
 /// The channel that a word names.

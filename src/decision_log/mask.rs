@@ -56,6 +56,10 @@ impl Mask {
     pub(super) fn apply(&self, content: &mut Value) -> Masked {
         let mut found: Vec<(usize, String, String)> = Vec::new();
         for path in &self.paths {
+            // Most select nothing, which is told three times as fast without the places.
+            if path.query(content).is_empty() {
+                continue;
+            }
             let nodes = path.query_located(content);
             found.extend(nodes.iter().map(|node| {
                 let location = node.location();

@@ -1,6 +1,6 @@
 //! What was judged, as it may be kept.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::mask::{MASKED, Mask, Masked};
@@ -36,23 +36,28 @@ pub struct Content {
 
 impl Subject {
     pub fn of(case: &Case, mask: &Mask) -> Self {
-        let context_sha256 = sha256(&case.context.to_compact());
-        let mut content = json!({ "context": case.context.as_json(), "draft": case.draft });
+        let context = case.context.to_compact();
+        let context_sha256 = sha256(&context);
+        let mut content = Value::from_iter([
+            ("context", case.context.as_json().clone()),
+            ("draft", Value::from(case.draft.as_str())),
+        ]);
         let masked = mask.apply(&mut content);
-        let part = |name: &str| content.get(name).cloned().unwrap_or_else(|| MASKED.into());
+        let mut part = |name: &str| content.get_mut(name).map_or_else(|| MASKED.into(), Value::take);
         let draft = match part("draft") {
             Value::String(text) => text,
             other => other.to_string(),
+        };
+        let context = match masked.paths.is_empty() {
+            true => context,
+            false => part("context").to_string(),
         };
         Self {
             prospect: prospect(&case.context, &masked, &context_sha256),
             channel: case.channel(),
             context_sha256,
             draft_sha256: sha256(&case.draft),
-            content: Some(Content {
-                context: part("context").to_string(),
-                draft,
-            }),
+            content: Some(Content { context, draft }),
             masked: masked.paths,
         }
     }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::words::Answer;
 use super::{Evidence, Finding, headcount, title};
-use crate::context::{Context, squash};
+use crate::context::Context;
 
 /// One half of the rule, over all fields that speak of it.
 enum Fact {
@@ -40,7 +40,7 @@ fn fact(context: &Context, usual_field: &str, groups: &[Readers]) -> Fact {
     let mut untold = None;
     for readers in groups {
         for field in context.fields().filter(|field| !is_empty(field.value)) {
-            let Some(read) = readers(&squash(field.name)) else {
+            let Some(read) = readers(field.word) else {
                 continue;
             };
             match (read(field.value), &told) {

@@ -20,12 +20,11 @@ fn find_in_field(field: &Field<'_>, more: &BTreeSet<String>) -> Finding {
             .into_iter()
             .any(|flag| is_built_in(flag) || more.contains(flag))
     };
-    let name = squash(field.name);
-    if matches!(name.as_str(), "disqualifier" | "disqualifiers") {
+    if matches!(field.word, "disqualifier" | "disqualifiers") {
         find_in_list(field, |entry, evidence| {
             find_in_entry(entry, evidence, is_known)
         })
-    } else if is_known(&name) {
+    } else if is_known(field.word) {
         match Answer::of(field.value) {
             Answer::Yes => Finding::Fired(vec![Evidence::of(field)]),
             Answer::No => Finding::NotFired,

@@ -42,7 +42,7 @@ pub fn find(context: &Context, draft: &Draft<'_>) -> Finding {
 fn confidence(context: &Context) -> Confidence {
     let mut found = None;
     let fields = context.fields().filter(|field| !field.value.is_null());
-    for field in fields.filter(|field| squash(field.name) == "fundingconfidence") {
+    for field in fields.filter(|field| field.word == "fundingconfidence") {
         let Some(is_low) = is_low(field.value) else {
             return Confidence::Unknown(Evidence::of(&field));
         };

@@ -27,7 +27,7 @@ enum Subject {
 
 /// Looks through lists of channels, flags such as `email_opt_out`, and requests of erasure.
 pub fn find(context: &Context) -> Finding {
-    Finding::any(context.fields().map(|field| match subject(field.name) {
+    Finding::any(context.fields().map(|field| match subject(field.word) {
         Subject::Channels => find_in_channels(&field),
         Subject::Flag => find_in_flag(&field.path(), field.value),
         Subject::FlagOrChannels => find_in_either(&field),
@@ -37,6 +37,7 @@ pub fn find(context: &Context) -> Finding {
     }))
 }
 
+/// By the squashed name of a field.
 fn subject(name: &str) -> Subject {
     /// Squashed words for an opt-out, each before or after the channel's name.
     const WORDS: [&str; 7] = [
@@ -48,7 +49,6 @@ fn subject(name: &str) -> Subject {
         "suppressed",
         "donot",
     ];
-    let name = squash(name);
     // `hs_email_optout_10912345`: of one kind of e-mails.
     let name = name.trim_end_matches(|c: char| c.is_ascii_digit());
     let name = without_owner(name);
@@ -169,7 +169,7 @@ fn find_in_either(field: &Field<'_>) -> Finding {
 fn find_in_object(field: &Field<'_>) -> Finding {
     let path = one_line(&field.path());
     let entries = field.value.as_object().into_iter().flatten();
-    Finding::any(entries.map(|(name, value)| match subject(name) {
+    Finding::any(entries.map(|(name, value)| match subject(&squash(name)) {
         Subject::Flag | Subject::FlagOrChannels => find_in_flag(&format!("{path}.{name}"), value),
         _ => Finding::NotFired,
     }))

@@ -139,7 +139,7 @@ impl<'a> Peers<'a> {
                 .unwrap_or_default();
             let names = items.iter().enumerate().take(MAX_NAMES);
             let names = names.filter_map(|(index, item)| Some((index, item.as_str()?)));
-            match squash(field.name).as_str() {
+            match field.word {
                 "localpeers" | "peers" | "knownpeers" | "verifiedpeers" | "realpeers"
                 | "customers" | "references" | "referencecustomers" => {
                     peers.known.extend(names.map(|(_, name)| squash(name)));

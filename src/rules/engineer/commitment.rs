@@ -71,7 +71,7 @@ impl Commitment {
 /// The day that the context was written for, where it says so.
 pub fn today(context: &Context) -> Option<Date> {
     let mut fields = context.fields();
-    fields.find_map(|field| match squash(field.name).as_str() {
+    fields.find_map(|field| match field.word {
         "today" | "currentdate" | "date" | "asof" | "asofdate" | "now" | "senddate" | "sentat"
         | "sendat" => date::iso(field.value),
         _ => None,
@@ -242,6 +242,7 @@ fn is_tentative(kind: &str) -> bool {
 }
 
 fn name_in<'a>(key: &str, value: &'a Value) -> Option<&'a str> {
+    let name = value.as_str().filter(|name| !name.trim().is_empty())?;
     let is_name = matches!(
         squash(key).as_str(),
         "engineer"
@@ -254,9 +255,7 @@ fn name_in<'a>(key: &str, value: &'a Value) -> Option<&'a str> {
             | "candidatename"
             | "developername"
     );
-    value
-        .as_str()
-        .filter(|name| is_name && !name.trim().is_empty())
+    is_name.then_some(name)
 }
 
 fn words(name: &str) -> Vec<String> {

@@ -72,7 +72,7 @@ impl<'a> Threads<'a> {
         };
         let fields: Vec<Field<'a>> = context.fields().collect();
         for field in &fields {
-            if is_pointer(&squash(field.name)) {
+            if is_pointer(field.word) {
                 reader.point(field.value);
             }
         }
@@ -97,9 +97,9 @@ impl<'a> Reader<'a> {
     }
 
     fn read(&mut self, field: &Field<'a>) {
-        let name = squash(field.name);
+        let name = field.word;
         let path = || one_line(&field.path());
-        match Kind::of(&name) {
+        match Kind::of(name) {
             Kind::Leak => self.leak(field),
             Kind::Leaked => self.foreign(path(), field.value, true),
             Kind::Threads => self.collection(&path(), field.value),
@@ -111,14 +111,14 @@ impl<'a> Reader<'a> {
             Kind::Thread | Kind::Other => {
                 let role = role_in(field.name);
                 let is_own =
-                    role.is_some_and(|role| self.is_of_recipient(role)) || is_of_own(&name);
-                if is_own || !(self.has_other || is_content_of_thread(&name)) {
+                    role.is_some_and(|role| self.is_of_recipient(role)) || is_of_own(name);
+                if is_own || !(self.has_other || is_content_of_thread(name)) {
                     self.own(field.value);
                 } else {
                     if let Some(role) = role {
                         self.person(role);
                     }
-                    self.foreign(path(), field.value, is_private(&name));
+                    self.foreign(path(), field.value, is_private(name));
                 }
             }
         }
@@ -138,7 +138,7 @@ impl<'a> Reader<'a> {
             (_, Answer::No) => Finding::NotFired,
             (_, Answer::Yes) => Finding::Fired(vec![Evidence::of(field)]),
             (Some(thread), Answer::Unclear) if Some(thread) == self.own_thread => Finding::NotFired,
-            (Some(_), Answer::Unclear) if squash(field.name).contains("thread") => {
+            (Some(_), Answer::Unclear) if field.word.contains("thread") => {
                 Finding::Fired(vec![Evidence::of(field)])
             }
             _ => Finding::CannotTell(Evidence::of(field)),
