@@ -153,12 +153,18 @@ def _channel(asked, context):
         if not isinstance(asked, str) or asked.lower() not in CHANNELS:
             raise ValueError(f"`{asked}` is no channel")
         return asked.lower()
-    signals = context.get("available_signals")
-    signals = signals if isinstance(signals, dict) else {}
-    named = [context.get("intended_channel"), context.get("channel"), signals.get("intended_channel")]
-    first = next((name for name in named if isinstance(name, str)), "email")
-    squashed = "".join(filter(str.isalnum, first)).lower()
-    return next((channel for channel, words in CHANNELS.items() if squashed in words), "email")
+    top = [(_squash(name), value) for name, value in context.items()]
+    signals = [value for word, value in top if word == "availablesignals" and isinstance(value, dict)]
+    below = [(_squash(name), value) for fields in signals for name, value in fields.items()]
+    places = ("intendedchannel", top), ("channel", top), ("intendedchannel", below)
+    named = (value for place, fields in places for word, value in fields if word == place)
+    first = _squash(next((name for name in named if isinstance(name, str)), "email"))
+    return next((channel for channel, words in CHANNELS.items() if first in words), "email")
+
+
+def _squash(text):
+    """Letters and digits in lower case: one word for all spellings."""
+    return "".join(filter(str.isalnum, text)).lower()
 
 
 def _sentence(text):

@@ -43,7 +43,11 @@ impl Subject {
             ("draft", Value::from(case.draft.as_str())),
         ]);
         let masked = mask.apply(&mut content);
-        let mut part = |name: &str| content.get_mut(name).map_or_else(|| MASKED.into(), Value::take);
+        let mut part = |name: &str| {
+            content
+                .get_mut(name)
+                .map_or_else(|| MASKED.into(), Value::take)
+        };
         let draft = match part("draft") {
             Value::String(text) => text,
             other => other.to_string(),

@@ -37,6 +37,23 @@ def test_a_pair_is_a_violation_by_its_probes_label_and_a_clean_case(write, probe
     assert violation.rationale == f"Rule {rule}: the bad draft's reason."
 
 
+@pytest.mark.parametrize(
+    "context, channel",
+    [
+        ({"intended_channel": "SMS"}, "sms"),
+        ({"Intended-Channel": "text message"}, "sms"),
+        ({"availableSignals": {"intendedChannel": "LinkedIn DM"}}, "linkedin"),
+        ({"available_signals": {"intended_channel": "sms"}, "channel": "InMail"}, "linkedin"),
+        ({"available_signals": {"channel": "sms"}}, "email"),
+        ({"intended_channel": None, "channel": "sms"}, "sms"),
+        ({"channel": "pigeon"}, "email"),
+    ],
+)
+def test_a_contexts_channel_is_read_in_any_spelling(write, context, channel):
+    (case,) = cases.read([write("plain.jsonl", {**PLAIN, "context": context})])
+    assert case.channel == channel
+
+
 def test_a_side_that_was_not_sent_is_no_case(write):
     def labels(**sides):
         read = cases.read([write("pairs.jsonl", pair("G03", **sides))])

@@ -110,8 +110,7 @@ impl<'a> Reader<'a> {
             }
             Kind::Thread | Kind::Other => {
                 let role = role_in(field.name);
-                let is_own =
-                    role.is_some_and(|role| self.is_of_recipient(role)) || is_of_own(name);
+                let is_own = role.is_some_and(|role| self.is_of_recipient(role)) || is_of_own(name);
                 if is_own || !(self.has_other || is_content_of_thread(name)) {
                     self.own(field.value);
                 } else {
