@@ -4,6 +4,11 @@
 # Where rustup puts cargo, for shells that have not read its profile yet.
 export PATH="$PATH:$HOME/.cargo/bin"
 
+# What a script starts on this machine is asked directly, whatever proxy the machine has.
+: "${no_proxy:=${NO_PROXY:-}}"
+export no_proxy="127.0.0.1,localhost,::1${no_proxy:+,$no_proxy}"
+export NO_PROXY=$no_proxy
+
 judged=target/release/judged
 
 say() {
@@ -57,7 +62,7 @@ start_daemon() {
 
 # await_model EXECUTABLE: until the daemon judges by its model.
 await_model() {
-    "$1" status --addr "$control_addr" --wait >/dev/null || {
+    "$1" status --addr "$control_addr" --wait 600 >/dev/null || {
         cat "$daemon_log" >&2
         die "the daemon cannot judge by the model"
     }

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from linked import linked_packages
 
+# Where packages carry the sources of others, by the folder in the package. Of mimalloc's two
+# versions that is the one which is built.
+CARRIED = {"llama.cpp": "llama.cpp", "c_src/mimalloc/v3": "mimalloc"}
 NAMES = ("license", "licence", "copying", "notice", "unlicense", "copyright")
 
 
@@ -23,8 +26,9 @@ for package in linked_packages():
     folder = Path(package["manifest_path"]).parent
     for text in texts(folder):
         carriers[text].append(name)
-    for text in texts(folder / "llama.cpp") if (folder / "llama.cpp").is_dir() else ():
-        carriers[text].append(f"llama.cpp, in {name}")
+    for part, carried in CARRIED.items():
+        for text in texts(folder / part) if (folder / part).is_dir() else ():
+            carriers[text].append(f"{carried}, in {name}")
 print("  libgomp: GPL-3.0-or-later WITH GCC-exception-3.1 (source: https://gcc.gnu.org)")
 for text, names in carriers.items():
     print(f"\n{'=' * 80}\n{', '.join(names)}\n{'=' * 80}\n\n{text}")

@@ -40,7 +40,11 @@ def component(package, kind="library"):
 def carried(package):
     """The C and C++ sources inside a package, which are linked in too."""
     folder = Path(package["manifest_path"]).parent
-    inside = {"llama-cpp-sys-2": ("llama.cpp", "MIT"), "libsqlite3-sys": ("sqlite", "blessing")}
+    inside = {
+        "llama-cpp-sys-2": ("llama.cpp", "MIT"),
+        "libmimalloc-sys": ("mimalloc", "MIT"),
+        "libsqlite3-sys": ("sqlite", "blessing"),
+    }
     if package["name"] not in inside:
         return None
     name, license_id = inside[package["name"]]
@@ -55,6 +59,12 @@ def carried(package):
     if header.exists():
         found = re.search(r'#define SQLITE_VERSION\s+"([^"]+)"', header.read_text(encoding="utf-8"))
         fields["version"] = found[1]
+    header = folder / "c_src" / "mimalloc" / "v3" / "include" / "mimalloc.h"
+    if header.exists():
+        # Two digits each of the minor version and of the patch.
+        found = re.search(r"#define MI_MALLOC_VERSION\s+(\d+)", header.read_text(encoding="utf-8"))
+        number = int(found[1])
+        fields["version"] = f"{number // 10000}.{number // 100 % 100}.{number % 100}"
     return fields
 
 

@@ -12,11 +12,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
+use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::HealthReporter;
 
 use crate::backend::llama::trial::Trial;
 use crate::backend::llama::{AdapterFile, ContextConfig, Files, LlamaSource};
-use crate::backend::{OpenError, Source};
+use crate::backend::{LEAST_ROWS, OpenError, Source};
 use crate::config::Config;
 use crate::decision_log::{self, DecisionLog};
 use crate::edge::Edge;
@@ -115,6 +116,7 @@ impl App {
             }
         }
         let (health, health_service) = tonic_health::server::health_reporter();
+        let health_service = health_service.max_decoding_message_size(NAME_MESSAGE);
         health::begin(&health).await;
         let watching = Arc::clone(&judge);
         tokio::spawn(async move { watching.tell_of_adapter().await });
@@ -139,17 +141,9 @@ impl App {
         let control_service =
             ControlServiceServer::new(control).max_decoding_message_size(config.max_message_bytes);
         let control_service = InterceptedService::new(control_service, note_arrival);
-        let routes = Routes::new(health_service.clone())
-            .add_service(reflection().build_v1()?)
-            // Older tools know only this one.
-            .add_service(reflection().build_v1alpha()?)
-            .add_service(judge_service);
+        let routes = common(health_service.clone())?.add_service(judge_service);
         let judge_server = edge.serve(listeners.judge, routes, stop.clone());
-        let routes = Routes::new(health_service)
-            .add_service(reflection().build_v1()?)
-            // Older tools know only this one.
-            .add_service(reflection().build_v1alpha()?)
-            .add_service(control_service);
+        let routes = common(health_service)?.add_service(control_service);
         let control_server = edge.serve(listeners.control, routes, stop.clone());
         let mut servers = vec![judge_server, control_server];
         if let (Some(listener), Some(addr)) = (listeners.metrics, metrics_addr) {
@@ -220,10 +214,12 @@ pub fn llama_source(config: &Config, bundle: &Bundle) -> LlamaSource {
     let answer = bundle.answer.max_rationale_tokens as usize + ANSWER_EXTRA;
     // Each slot's sequence has room for the longest job.
     let cells = slots * (bundle.prompt.max_tokens as usize + answer);
+    // The batch holds a chunk of one prompt with the few tokens that its last takes along, a token
+    // of each slot, or what an answer is forced to say at once.
+    let chunk = config.engine.chunk + LEAST_ROWS - 1;
     let context = ContextConfig {
         cells: u32::try_from(cells).unwrap_or(u32::MAX),
-        // A chunk of one prompt, a token of each slot, or what an answer is forced to say at once.
-        batch: u32::try_from(config.engine.chunk.max(slots).max(answer)).unwrap_or(u32::MAX),
+        batch: u32::try_from(chunk.max(slots).max(answer)).unwrap_or(u32::MAX),
         sequences: u32::try_from(slots).unwrap_or(u32::MAX),
         prefix_cells: u32::try_from(config.engine.prefix_cells).unwrap_or(u32::MAX),
         threads: config.threads,
@@ -318,6 +314,19 @@ fn merged(mut files: Files, bundle: &Bundle) -> Files {
         }
     }
     files
+}
+
+/// The longest message of health and of reflection, which ask by a name.
+const NAME_MESSAGE: usize = 4 << 10;
+
+/// What both listeners answer beside their own service.
+fn common(health: HealthServer<impl Health>) -> anyhow::Result<Routes> {
+    let reflecting = reflection().build_v1()?;
+    // Older tools know only this one.
+    let reflecting_as_before = reflection().build_v1alpha()?;
+    Ok(Routes::new(health)
+        .add_service(reflecting.max_decoding_message_size(NAME_MESSAGE))
+        .add_service(reflecting_as_before.max_decoding_message_size(NAME_MESSAGE)))
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {

@@ -42,6 +42,10 @@ pub trait Tokenizer: Send + Sync {
 /// or of 4, scores were measured to differ by 0.02 and by 0.04.
 pub const ROWS: usize = 16;
 
+/// Fewer rows than these llama.cpp multiplies in yet another way: a step that reads a prompt has as
+/// many at the least.
+pub const LEAST_ROWS: usize = 4;
+
 /// Names one sequence of tokens in the KV cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SequenceId(pub u32);
@@ -123,6 +127,15 @@ pub struct Capacity {
     /// Tokens of one batch.
     pub batch: usize,
     pub sequences: usize,
+}
+
+impl Capacity {
+    /// By how many tokens, `wanted` at most, a prompt is cut into steps: the last takes a rest of
+    /// fewer than [`LEAST_ROWS`] along. Cut elsewhere, the prompt would get other scores.
+    pub fn chunk(&self, wanted: usize) -> usize {
+        let chunk = wanted.min(self.batch.saturating_sub(LEAST_ROWS - 1));
+        (chunk - chunk % ROWS).max(1)
+    }
 }
 
 /// What serves, for people.

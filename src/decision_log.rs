@@ -21,6 +21,7 @@ mod schema;
 mod spot_check;
 mod stored;
 mod subject;
+mod sweep_clock;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -39,6 +40,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use self::command::Command;
 use self::file::LogFile;
 use self::readers::Readers;
+use self::sweep_clock::SweepClock;
 use self::writer::{Counts, Job, Message, Writer};
 
 pub use self::command::OUTCOMES_LIMIT;
@@ -119,6 +121,7 @@ impl DecisionLog {
             inbox,
             counts: Arc::clone(&counts),
             trouble: trouble_sender,
+            clock: SweepClock::new(now, SystemTime::now()),
             next_sweep: now,
             next_probe: now,
         };

@@ -99,11 +99,6 @@ impl Edge {
             Some(path) => reload::watched(path.clone())?,
             None => watch::channel(None).1,
         };
-        if let (Some(path), Some(read)) = (&config.guard.tokens, &*tokens.borrow())
-            && read.is_empty()
-        {
-            tracing::warn!(file = %path.display(), "no token is known: nobody is let in");
-        }
         Ok(Self {
             limits: config.limits,
             tls,

@@ -27,7 +27,7 @@ use self::meter::Meter;
 use self::places::Places;
 use self::scheduler::{Caller, Limits};
 use self::worker::{Bounds, End, Worker};
-use crate::backend::{Backend, Capacity, Description, OpenError, ROWS, Source, Token};
+use crate::backend::{Backend, Capacity, Description, LEAST_ROWS, OpenError, Source, Token};
 use crate::grammar::Grammar;
 use crate::models::Bundle;
 use crate::prompt::Prompt;
@@ -319,12 +319,11 @@ impl Thread {
         let shared = prompt.shared_prefix();
         check_capacity(&capacity, &self.config, &prompt, &grammar).map_err(OpenError::Failed)?;
 
-        let chunk = self.config.chunk.min(capacity.batch);
         let bounds = Bounds {
             limits: Limits {
                 slots: self.config.slots,
-                // Cut elsewhere, a prompt would get other scores.
-                chunk: (chunk - chunk % ROWS).max(1),
+                chunk: capacity.chunk(self.config.chunk),
+                least: LEAST_ROWS,
                 prefill_run: PREFILL_RUN,
             },
             prefix_cells: self.config.prefix_cells,

@@ -137,6 +137,7 @@ impl Grammar {
         let tokens = self.labels[label.index()].clone();
         matcher.consume_tokens(&tokens).map_err(GrammarError::of)?;
         let forced = matcher.consume_ff_tokens();
+        check(&matcher)?;
         if forced.len() > FORCED_LIMIT {
             return Err(GrammarError::Forced(forced.len()));
         }
@@ -357,11 +358,17 @@ impl Answer<'_> {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<Progress, GrammarError> {
-        if !self.matcher.is_accepting().unwrap_or(true) && !self.matcher.is_stopped() {
-            return Err(GrammarError::Stuck);
-        }
+    fn finish(&self) -> Result<Progress, GrammarError> {
+        check(&self.matcher)?;
         Ok(Progress::Finished)
+    }
+}
+
+/// A matcher that failed forces no token, and has stopped: it looks like one that is done.
+fn check(matcher: &Matcher) -> Result<(), GrammarError> {
+    match matcher.get_error() {
+        Some(error) => Err(GrammarError::Match(error)),
+        None => Ok(()),
     }
 }
 

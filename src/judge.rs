@@ -256,22 +256,34 @@ impl Judge {
         let reused = || JudgeError::RequestIdReused(request.id.clone());
         let claim = self.recent.claim(&request.id, request.content);
         let mut claim = within(deadline, claim).await?.ok_or_else(reused)?;
-        if claim.decision().is_none() {
-            let since = SystemTime::now() - self.policy.request_window;
-            let recorded = within(deadline, self.log.find_request(&request.id, since)).await?;
-            if let Some(recorded) = recorded.map_err(JudgeError::NotRecorded)? {
-                if recorded.content_hash != request.content {
-                    return Err(reused());
-                }
-                let mut decision = recorded.decision;
-                if recorded.rationale_pending && decision.degraded_reason.is_none() {
-                    let reason = "no rationale: the try that asked for it was cut off";
-                    decision.degraded_reason = Some(reason.to_owned());
-                }
-                claim.recall(decision);
-            }
+        if claim.decision().is_none()
+            && let Some(decision) = self.recorded(request, deadline).await?
+        {
+            claim.recall(decision);
         }
         Ok(Some(claim))
+    }
+
+    /// What the log has for the request's id, which may stand for no other content.
+    async fn recorded(
+        &self,
+        request: &Request,
+        deadline: Instant,
+    ) -> Result<Option<Decision>, JudgeError> {
+        let since = SystemTime::now() - self.policy.request_window;
+        let recorded = within(deadline, self.log.find_request(&request.id, since)).await?;
+        let Some(recorded) = recorded.map_err(JudgeError::NotRecorded)? else {
+            return Ok(None);
+        };
+        if recorded.content_hash != request.content {
+            return Err(JudgeError::RequestIdReused(request.id.clone()));
+        }
+        let mut decision = recorded.decision;
+        if recorded.rationale_pending && decision.degraded_reason.is_none() {
+            let reason = "no rationale: the try that asked for it was cut off";
+            decision.degraded_reason = Some(reason.to_owned());
+        }
+        Ok(Some(decision))
     }
 
     async fn judge(

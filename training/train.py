@@ -15,6 +15,7 @@ import math
 import os
 import random
 import time
+import tomllib
 from collections import defaultdict
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def arguments():
     add("--data", action="append", required=True, metavar="PATH", help="labelled cases or pairs: a file or folder; PATH:0.3 takes three in ten of its contexts; may be given again")
     add("--dev", action="append", default=[], metavar="PATH", help="cases to measure after each epoch, never trained on")
     add("--base", required=True, metavar="GGUF", help="the base that is served")
-    add("--template", default=str(ROOT / "models/tenacious-judge.prompt"), metavar="FILE")
+    add("--bundle", default=str(ROOT / "models/tenacious-judge.toml"), metavar="MANIFEST", help="the bundle whose template renders the prompts")
     add("--out", required=True, metavar="FOLDER")
     add("--start", metavar="PATH", help="the adapter to begin with: a PEFT folder or a GGUF file, of the same shape and alpha")
     add("--layers", default="14-27", metavar="FIRST-LAST", help="layers with an adapter")
@@ -72,6 +73,7 @@ def arguments():
 class Trainer:
     def __init__(self, args):
         self.args = args
+        template = template_of(Path(args.bundle))
         self.out = Path(args.out)
         self.out.mkdir(parents=True, exist_ok=True)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -80,7 +82,7 @@ class Trainer:
         torch.manual_seed(args.seed)
         self.dtype = self.kept_type() or (torch.bfloat16 if self.device == "cuda" else faster_on_cpu())
         model, self.tokenizer = load(args.base, self.dtype, self.device)
-        self.prompt = Prompt(Path(args.template).read_text("utf-8"), self.tokenizer)
+        self.prompt = Prompt(template, self.tokenizer)
         self.first_tokens = [self.prompt.text(label)[0] for label in data.LABELS]
         self.end = self.prompt.control["<|im_end|>"]
 
@@ -88,15 +90,14 @@ class Trainer:
         if args.max_cases:
             train = random.Random(args.seed).sample(train, args.max_cases)
         dev = data.read(args.dev) if args.dev else []
-        overlap = {case.context + case.draft for case in train} & {case.context + case.draft for case in dev}
-        if overlap:
-            raise SystemExit(f"error: {len(overlap)} dev cases stand in the training data too")
+        shared = {case.context for case in train} & {case.context for case in dev}
+        if shared:
+            named = next(case.id for case in dev if case.context in shared)
+            raise SystemExit(f"error: the context of the dev case `{named}` stands in the training data too")
         self.rubric, self.groups = grow([self.encode(case) for case in train + dev])
         dev = set(dev)
         self.dev = [group for group in self.groups if group.leaves[0].case in dev]
         self.train = [group for group in self.groups if group.leaves[0].case not in dev]
-        if any((leaf.case in dev) != (group.leaves[0].case in dev) for group in self.groups for leaf in group.leaves):
-            raise SystemExit("error: a context of dev stands in the training data too")
 
         self.layers = Layers(model.model)
         self.states = self.lower_half()
@@ -296,9 +297,17 @@ class Trainer:
         print(f"going on after step {self.done} of {len(self.plan)}")
 
     def settings(self):
-        free = {"out", "threads", "checkpoint_steps", "dev", "data", "template", "base"}
+        free = {"out", "threads", "checkpoint_steps", "dev", "data", "bundle", "base"}
         settings = {name: value for name, value in vars(self.args).items() if name not in free}
         return settings | {"steps": len(self.plan), "read": self.digest(self.train)}
+
+
+def template_of(bundle):
+    """Of a manifest whose contexts are written as `cases` writes them."""
+    prompt = tomllib.loads(bundle.read_text("utf-8"))["prompt"]
+    if prompt["context"] != "compact":
+        raise SystemExit(f"error: `{bundle}` has the context {prompt['context']}, and the training writes it compact only")
+    return (bundle.parent / prompt["template"]).read_text("utf-8")
 
 
 def faster_on_cpu():

@@ -26,7 +26,8 @@ export function connect({ attempts = 5, ...given } = {}) {
   const token = (given.token ?? file(env.JUDGED_TOKEN_FILE) ?? env.JUDGED_TOKEN ?? '').toString().trim();
 
   const secure = scheme ? scheme === 'https:' : ca !== null || cert !== null;
-  if (token && !secure && !/^(127\.0\.0\.1|\[::1\]|localhost):/.test(addr)) {
+  const here = /^(127\.0\.0\.1|\[::1\]|localhost):/.test(addr);
+  if (token && !secure && !here) {
     throw new Error(`the token would go to ${addr} in the clear: give \`ca\`, or an address with https://`);
   }
   const metadata = new grpc.Metadata();
@@ -41,6 +42,8 @@ export function connect({ attempts = 5, ...given } = {}) {
       'grpc.initial_reconnect_backoff_ms': 200,
       'grpc.max_reconnect_backoff_ms': 2000,
       ...keepalive,
+      // gRPC would go through the environment's proxy to this machine too.
+      ...(here && { 'grpc.enable_http_proxy': 0 }),
     },
   };
 }

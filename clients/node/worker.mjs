@@ -99,7 +99,10 @@ export class Worker {
     } else if (verdict) {
       this.decide(draft, { ...verdict, rationale: event.rationale ?? '' });
     } else if (isPassing(event.error)) {
+      const mine = this.feeding;
       setTimeout(() => {
+        // The next stream has sent again by itself all that is open.
+        if (this.feeding !== mine) return;
         this.later.push(draft);
         this.changed();
       }, 1000 * (event.error.retryDelay ?? 1));

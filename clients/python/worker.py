@@ -33,7 +33,7 @@ class Worker:
         pause = 0.5
         while not (self.all_read and not self.open):
             try:
-                async for event in self.judge.stream(self.feed()):
+                async for event in self.judge.stream(self.feed(self.todo)):
                     pause = 0.5
                     self.take(event)
             except Unavailable as error:
@@ -73,8 +73,8 @@ class Worker:
         self.open[draft.request_id] = draft
         self.todo.put_nowait(draft)
 
-    async def feed(self):
-        while draft := await self.todo.get():
+    async def feed(self, todo):
+        while draft := await todo.get():
             yield draft
 
     def take(self, event):
@@ -86,7 +86,9 @@ class Worker:
                 self.labels[event.request_id] = event.verdict
             case Failed(error=error) if verdict is None and is_passing(error):
                 delay = error.retry_delay or 1.0
-                asyncio.get_running_loop().call_later(delay, self.send_again, draft)
+                # In this stream's queue: the next stream sends again by itself all that is open.
+                again = self.todo.put_nowait
+                asyncio.get_running_loop().call_later(delay, again, draft)
             case Failed() if verdict is None:
                 self.close(draft)
                 self.fail({"request_id": draft.request_id, "error": str(event.error)})
@@ -94,10 +96,6 @@ class Worker:
                 self.decide(draft, verdict)
             case _ if verdict is not None:
                 self.decide(draft, replace(verdict, rationale=event.rationale))
-
-    def send_again(self, draft):
-        if draft.request_id in self.open:
-            self.todo.put_nowait(draft)
 
     def decide(self, draft, verdict):
         append(self.verdicts, {**asdict(verdict), "may_send": verdict.may_send})

@@ -183,18 +183,19 @@ impl EngineArgs {
         let folder = tempfile::tempdir().context("cannot make a folder for the daemon's state")?;
         let usage = |error: &dyn std::fmt::Display| Refusal::Usage(error.to_string());
         let file = self.config.as_deref();
-        let mut settings = self.settings(decider).resolve(matches, file);
-        let config = settings
-            .as_mut()
-            .map_err(|error| usage(error))
-            .and_then(|resolved| Config::new(resolved).map_err(|error| usage(&error)))?;
+        let mut resolved = self
+            .settings(decider)
+            .resolve(matches, file)
+            .map_err(|error| usage(&error))?;
+        // Who collects the traces of other programs here does not mean this one's.
+        resolved.remove("otlp_endpoint");
+        let config = Config::new(&resolved).map_err(|error| usage(&error))?;
         let loopback = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
         let config = Config {
             listen: loopback,
             control_listen: loopback,
             // Whoever watches the daemon of the same settings file does not mean this one.
             metrics_listen: None,
-            otlp_endpoint: None,
             // All that is answered is measured: cases of a suite of its own would be in the way, and
             // so would rules in the model's place.
             spot_checks: false,

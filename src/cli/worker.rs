@@ -33,7 +33,7 @@ What becomes of a draft:
                     stream drops a verdict that it has
   daemon away/full  it waits, and tells the server so; after --patience all but one are given back, and
                     nothing more is pulled until the daemon answers
-  failed            given back, as where --timeout passed, and tried again after 1 s, 2 s, 4 s … 60 s
+  failed            given back, as after --timeout, and tried again after 1 s, 2 s, 4 s … 60 s
   poison            no draft, refused by the daemon, or failed when it was delivered more than --max-deliver
                     times (or ten times as often, whatever the deliveries ended in): published as it came
                     to --dead, with the headers Judged-Reason and Judged-Error, and taken off

@@ -23,7 +23,7 @@ pub enum ClientError {
         addr: String,
         source: tonic::transport::Error,
     },
-    #[error("{}{}", status.message(), Hints(status))]
+    #[error("{}{}", told(status), Hints(status))]
     Refused { status: Box<tonic::Status> },
     #[error("the daemon's answer cannot be read: {0}")]
     Answer(String),
@@ -34,7 +34,8 @@ pub enum ClientError {
 pub enum Remedy {
     /// The request is refused for what it is, and always will be.
     Mend,
-    /// The daemon is away, full, or does not know us: the request may stay as it is.
+    /// The daemon is away, full, or does not know us, or something else answers in its place: the
+    /// request may stay as it is.
     Wait,
     /// Another try, which may end like this one: a deadline has passed, a connection broke.
     Retry,
@@ -56,7 +57,8 @@ impl ClientError {
             Code::Unavailable
             | Code::ResourceExhausted
             | Code::Unauthenticated
-            | Code::PermissionDenied => Remedy::Wait,
+            | Code::PermissionDenied
+            | Code::Unimplemented => Remedy::Wait,
             Code::DeadlineExceeded if retry_delay(status).is_some() => Remedy::Wait,
             _ => Remedy::Retry,
         }
@@ -115,6 +117,16 @@ impl ClientError {
     }
 }
 
+/// A server that does not know a call often says no word of it.
+fn told(status: &tonic::Status) -> &str {
+    match (status.code(), status.message()) {
+        (Code::Unimplemented, "") => {
+            "no such call is known there: is it the address of another service?"
+        }
+        (_, message) => message,
+    }
+}
+
 /// When to try again, from a status's details.
 fn retry_delay(status: &tonic::Status) -> Option<Duration> {
     let details = status.get_error_details();
@@ -165,9 +177,17 @@ mod tests {
         assert_eq!(remedy(Code::AlreadyExists), Remedy::Mend);
         assert_eq!(remedy(Code::Unavailable), Remedy::Wait);
         assert_eq!(remedy(Code::PermissionDenied), Remedy::Wait);
+        assert_eq!(remedy(Code::Unimplemented), Remedy::Wait);
         assert_eq!(remedy(Code::Unknown), Remedy::Retry);
         assert_eq!(remedy(Code::DeadlineExceeded), Remedy::Retry);
         assert_eq!(out_of_reach().remedy(), Remedy::Wait);
+    }
+
+    #[test]
+    fn where_a_call_is_not_known_and_nothing_is_said_the_address_is_asked_about() {
+        let told = |message: &str| refused(tonic::Status::unimplemented(message)).to_string();
+        assert!(told("").contains("the address of another service"));
+        assert_eq!(told("not here"), "not here");
     }
 
     #[test]

@@ -72,7 +72,7 @@ struct Unlabelled {
 impl From<Case> for Draft {
     fn from(case: Case) -> Self {
         Self {
-            id: Some(case.id),
+            id: Some(case.id).filter(|id| !id.is_empty()),
             context_json: case.context_json,
             text: case.draft,
             channel: case.channel,
@@ -97,6 +97,8 @@ mod tests {
             (r#"{"x": 1}"#, "Hi")
         );
         assert_eq!(draft.id.as_deref(), Some("a"));
+        let unnamed = labelled.replace(r#""a""#, r#""""#);
+        assert_eq!(of_line(&unnamed).unwrap()[0].id, None);
         for key in ["id", "request_id"] {
             let line = format!(r#"{{"{key}": "a", "context": {{}}, "draft": "Hi"}}"#);
             assert_eq!(of_line(&line).unwrap()[0].id.as_deref(), Some("a"));

@@ -151,12 +151,16 @@ impl Reader {
     }
 
     pub fn state(&self, key: &str) -> Result<Option<serde_json::Value>, LogError> {
-        let text: Option<String> = self
+        let text: Option<Vec<u8>> = self
             .connection
             .prepare_cached("SELECT value FROM state WHERE key = ?")
-            .and_then(|mut statement| statement.query_row([key], |row| row.get(0)).optional())
+            .and_then(|mut statement| {
+                let bytes =
+                    statement.query_row([key], |row| Ok(row.get_ref(0)?.as_bytes()?.to_vec()));
+                bytes.optional()
+            })
             .map_err(|error| self.failed(&error))?;
-        let parse = |text: String| serde_json::from_str(&text);
+        let parse = |text: Vec<u8>| serde_json::from_slice(&text);
         let value = text.map(parse).transpose();
         value.map_err(|error| LogError::unreadable(format!("state `{key}`"), error))
     }

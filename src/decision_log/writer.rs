@@ -13,6 +13,7 @@ use super::Config;
 use super::command::{Command, Refusal};
 use super::error::LogError;
 use super::file::{LogFile, Written};
+use super::sweep_clock::SweepClock;
 
 /// Commands that share a commit.
 const BATCH: usize = 256;
@@ -60,6 +61,8 @@ pub struct Writer {
     pub counts: Arc<Counts>,
     /// Why nothing can be recorded.
     pub trouble: watch::Sender<Option<LogError>>,
+    /// What sweeps go by.
+    pub clock: SweepClock,
     pub next_sweep: Instant,
     pub next_probe: Instant,
 }
@@ -271,8 +274,18 @@ impl Writer {
 
     fn sweep(&mut self) {
         let retention = self.config.retention;
+        let ahead = self.clock.look(Instant::now(), SystemTime::now());
+        if let Some(ahead) = ahead
+            && retention.max_age.is_some()
+        {
+            tracing::warn!(
+                seconds = ahead.as_secs(),
+                "the clock has jumped ahead: decisions grow old by it once that has lasted a day"
+            );
+        }
+        let now = self.clock.now();
         let swept = self.tend(|file| {
-            let more = retention.sweep(&mut file.connection, SystemTime::now());
+            let more = retention.sweep(&mut file.connection, now);
             let more = more.map_err(|error| file.failed("delete from", &error))?;
             file.checkpoint()?;
             Ok(more)

@@ -6,20 +6,32 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http_body::{Frame, SizeHint};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tonic::body::Body;
 
 /// The calls of one connection.
 #[derive(Clone, Debug)]
 pub struct Activity {
     calls: Arc<watch::Sender<usize>>,
+    /// Places of calls that need no token.
+    strangers: Arc<Semaphore>,
 }
+
+/// Far more than a prober has under way, a watch included. They are the connection's own: else
+/// a stranger could take them all, and the daemon would be taken for dead.
+const STRANGERS_CALLS: usize = 32;
 
 impl Activity {
     pub fn new() -> Self {
         Self {
             calls: Arc::new(watch::channel(0).0),
+            strangers: Arc::new(Semaphore::new(STRANGERS_CALLS)),
         }
+    }
+
+    /// For a call that needs no token, if one is left.
+    pub fn strangers_place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.strangers).try_acquire_owned().ok()
     }
 
     /// One more call, until that is dropped.
@@ -45,7 +57,7 @@ impl Activity {
     }
 }
 
-/// A call under way, with its place among those of the listener.
+/// A call under way, with its place among those of the listener, or of the connection.
 #[derive(Debug)]
 pub struct Call {
     activity: Activity,

@@ -55,18 +55,17 @@ impl Gate {
                 return self.refused(&denied.into(), activity.call(None));
             }
         };
-        let call = match need {
-            Need::Nothing => activity.call(None),
-            Need::Token | Need::Scope(_) => match Arc::clone(&self.calls).try_acquire_owned() {
-                Ok(place) => activity.call(Some(place)),
-                Err(_) => {
-                    if let Some(untold) = FULL.due(Instant::now()) {
-                        tracing::warn!(%peer, call = path, untold, "one call too many: refused");
-                    }
-                    return self.refused(&Failure::TooManyCalls, activity.call(None));
-                }
-            },
+        let place = match need {
+            Need::Nothing => activity.strangers_place(),
+            Need::Token | Need::Scope(_) => Arc::clone(&self.calls).try_acquire_owned().ok(),
         };
+        let Some(place) = place else {
+            if let Some(untold) = FULL.due(Instant::now()) {
+                tracing::warn!(%peer, call = path, untold, "one call too many: refused");
+            }
+            return self.refused(&Failure::TooManyCalls, activity.call(None));
+        };
+        let call = activity.call(Some(place));
         let caller = match &pass {
             Some((name, _)) => name.to_string(),
             None => peer.name(),

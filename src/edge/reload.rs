@@ -17,6 +17,9 @@ pub trait Source: Send + Sync + 'static {
 
     /// The contents come in the order of the paths.
     fn parse(&self, contents: &[Vec<u8>]) -> Result<Self::Value, EdgeError>;
+
+    /// Warns of what can be used, and may not be meant.
+    fn warn_of(&self, _value: &Self::Value) {}
 }
 
 /// A file of tokens.
@@ -36,6 +39,12 @@ impl Source for PathBuf {
             source,
         })
     }
+
+    fn warn_of(&self, tokens: &Tokens) {
+        if tokens.is_empty() {
+            tracing::warn!(file = %self.display(), "no token is known: nobody is let in");
+        }
+    }
 }
 
 /// How often they are looked at. They are read, not asked for their time of change: so a
@@ -47,6 +56,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub fn watched<S: Source>(source: S) -> Result<watch::Receiver<Option<Arc<S::Value>>>, EdgeError> {
     let contents = read(&source)?;
     let value = Arc::new(source.parse(&contents)?);
+    source.warn_of(&value);
     let (sender, receiver) = watch::channel(Some(value));
     tokio::spawn(follow(source, contents, sender));
     Ok(receiver)
@@ -79,6 +89,7 @@ async fn follow<S: Source>(
         };
         match value {
             Ok(value) => {
+                source.warn_of(&value);
                 sender.send_replace(Some(Arc::new(value)));
                 tracing::info!(files, "read again");
             }

@@ -34,8 +34,20 @@ pub struct Limits {
     /// Prompt tokens evaluated in one step: deadlines and cancellation take
     /// effect between steps.
     pub chunk: usize,
+    /// Prompt tokens of a step at the least: a prompt's last step takes a rest of fewer along.
+    pub least: usize,
     /// Chunks in a row after which waiting rationales get a step.
     pub prefill_run: usize,
+}
+
+impl Limits {
+    /// Where a step ends that goes on after `done` of so many tokens.
+    pub fn end(&self, done: usize, tokens: usize) -> usize {
+        match tokens.saturating_sub(done) < self.chunk + self.least {
+            true => tokens,
+            false => done + self.chunk,
+        }
+    }
 }
 
 /// What a job brings to the queue.
@@ -211,7 +223,7 @@ impl Scheduler {
             Some((slot, done, prompt))
                 if decoding.is_empty() || self.run < self.limits.prefill_run =>
             {
-                let end = prompt.min(done + self.limits.chunk);
+                let end = self.limits.end(done, prompt);
                 Step::Prefill {
                     slot,
                     tokens: done..end,

@@ -13,7 +13,9 @@ use super::prefix::PrefixTree;
 use super::scheduler::{Arrival, JobId, Limits, Scheduler, Step, times};
 use super::speculate::Speculator;
 use super::writer::Writer;
-use crate::backend::{Backend, DecodeError, ROWS, SequenceId, Span, Token, gave_numbers};
+use crate::backend::{
+    Backend, DecodeError, LEAST_ROWS, ROWS, SequenceId, Span, Token, gave_numbers,
+};
 use crate::grammar::{Grammar, GrammarError, Progress};
 use crate::verdict::RationaleMode;
 
@@ -44,6 +46,7 @@ pub struct Worker<'a> {
     /// The tokens with which every prompt begins.
     shared: Vec<Token>,
     meter: Arc<Meter>,
+    limits: Limits,
     scheduler: Scheduler,
     prefixes: PrefixTree,
     speculator: Speculator,
@@ -69,6 +72,7 @@ impl<'a> Worker<'a> {
             grammar,
             shared,
             meter,
+            limits: bounds.limits,
             scheduler: Scheduler::new(bounds.limits),
             prefixes: PrefixTree::new(ROWS, bounds.prefix_cells),
             speculator: Speculator::new(bounds.speculate),
@@ -480,35 +484,34 @@ impl<'a> Worker<'a> {
     }
 
     fn decode_shared(&mut self, sequence: SequenceId) -> Result<(), DecodeError> {
-        // Cut elsewhere, it would give all prompts other scores.
-        let batch = self.backend.capacity().batch;
-        let chunk = (batch - batch % ROWS).max(1);
+        let limits = Limits {
+            chunk: self.backend.capacity().chunk(usize::MAX),
+            ..self.limits
+        };
         let mut start = 0;
-        for tokens in self.shared.chunks(chunk) {
+        while start < self.shared.len() {
+            let end = limits.end(start, self.shared.len());
             let span = Span {
                 sequence,
                 start,
-                tokens,
+                tokens: &self.shared[start..end],
                 outputs: 0,
             };
             let started = self.meter.begin_step();
             let outcome = self.backend.decode(&[span]);
-            self.meter.end_prefill(started, tokens.len());
+            self.meter.end_prefill(started, end - start);
             outcome?;
-            start += tokens.len();
+            start = end;
         }
         Ok(())
     }
 }
 
-/// What may be kept of a prompt, and found again. The label comes from the logits after
-/// the last token, and that alone is multiplied otherwise than beside others.
+/// What may be kept of a prompt, and found again: the rest is read in any case. The label comes
+/// from the logits after the last token.
 fn reusable(prompt: &[Token]) -> &[Token] {
     &prompt[..prompt.len().saturating_sub(LEAST_ROWS)]
 }
-
-/// Tokens of a prompt that are read in any case.
-const LEAST_ROWS: usize = 4;
 
 fn job_in<'j, 'a>(
     slots: &[Option<JobId>],

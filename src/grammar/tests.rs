@@ -381,6 +381,20 @@ impl Tokenizer for Bytes {
 }
 
 #[test]
+fn a_matcher_that_failed_finishes_no_answer() {
+    let grammar = grammar(48, 320);
+    let begun = grammar.begin(Label::Pass, RationaleMode::Sentence);
+    let mut answer = begun.unwrap();
+    answer.matcher.test_trigger_lexer_error().unwrap_err();
+    assert!(answer.matcher.is_stopped());
+    let finished = answer.finish();
+    assert!(
+        matches!(finished, Err(GrammarError::Match(_))),
+        "{finished:?}"
+    );
+}
+
+#[test]
 fn labels_that_begin_with_the_same_token_are_refused() {
     let tokenizer = Arc::new(Bytes(ScriptedTokenizer::default()));
     let error = Grammar::compile(&spec(48, 320), tokenizer).err();

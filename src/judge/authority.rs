@@ -2,7 +2,7 @@
 //! switch over it. Both are kept in the decision log's file, so that a restart
 //! changes nothing.
 
-use std::error::Error as _;
+use std::error::Error;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -80,7 +80,13 @@ impl Authority {
         configured: Mode,
         thresholds: Thresholds,
     ) -> Result<Self, LogError> {
-        let asked = log.state(MODE).await?;
+        let asked = match log.state(MODE).await {
+            Err(error @ LogError::Unreadable { .. }) => {
+                tracing::warn!(%error, "the mode that was set at run time is lost");
+                None
+            }
+            asked => asked?,
+        };
         let asked = asked.and_then(|asked| serde_json::from_value::<Asked>(asked).ok());
         let asked = match asked {
             Some(asked) if asked.configured == configured => {
@@ -92,18 +98,26 @@ impl Authority {
             }
             _ => configured,
         };
-        let switch = match log.state(KILL_SWITCH).await? {
-            None => KillSwitch::new(thresholds),
-            Some(kept) => {
+        let kept = log.state(KILL_SWITCH).await;
+        let lost = |error: &dyn Error, reason: String| {
+            tracing::error!(%error, "the kill switch counts as tripped");
+            KillSwitch::lost(thresholds, reason, now())
+        };
+        let switch = match kept {
+            Ok(None) => KillSwitch::new(thresholds),
+            Ok(Some(kept)) => {
                 let restored = KillSwitch::restore(&kept.to_string(), thresholds);
                 restored.unwrap_or_else(|error| {
-                    tracing::error!(%error, "the kill switch counts as tripped");
                     let reason = error
                         .source()
                         .map_or(error.to_string(), ToString::to_string);
-                    KillSwitch::lost(thresholds, reason, now())
+                    lost(&error, reason)
                 })
             }
+            Err(ref error @ LogError::Unreadable { ref reason, .. }) => {
+                lost(error, reason.to_string())
+            }
+            Err(error) => return Err(error),
         };
         if switch.state().is_tripped() {
             tracing::error!(reason = %switch.state(), "the kill switch is tripped: rules decide");

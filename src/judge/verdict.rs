@@ -8,7 +8,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::recent::Claim;
 use super::{Judge, JudgeError, Request, within};
-use crate::decision_log::{Completion, Origin};
+use crate::decision_log::{Completion, LogError, Origin};
 use crate::engine::job::{Answered, Event, JobError};
 use crate::stages::Stages;
 use crate::verdict::{DecidedBy, Decision, Disposition, Mode};
@@ -50,17 +50,21 @@ impl Verdict {
         }
     }
 
-    /// Records the decision as it is: it may leave then, before its rationale.
+    /// Records the decision as it is: it may leave then, before its rationale. Where an earlier
+    /// try has been recorded meanwhile, its decision is the one that leaves.
     pub async fn publish(&mut self) -> Result<(), JudgeError> {
         let Some(request) = self.unrecorded.take() else {
             return Ok(());
         };
         let judge = Arc::clone(&self.judge);
-        // Decided by a model that may not decide any more.
+        // Decided by a model that may not decide any more, or might not when its label came.
+        let (then, now) = (self.decision.mode, judge.authority().standing().mode);
         if self.decision.decided_by == DecidedBy::Model
-            && judge.authority().standing().mode != Mode::Enforce
+            && (then != Mode::Enforce || now != Mode::Enforce)
         {
-            self.decision = judge.revert(&request, None);
+            let hidden = now == Mode::Enforce;
+            let reason = hidden.then(|| format!("the mode was {then} when the model's label came"));
+            self.decision = judge.revert(&request, reason);
             self.rest = None;
         }
         let pending = self.rest.is_some();
@@ -72,7 +76,17 @@ impl Verdict {
             pending,
             self.deadline,
         );
-        recorded.await?;
+        let recorded = recorded.await;
+        // The caller of an earlier try left, and its record went on.
+        if let Err(JudgeError::NotRecorded(LogError::RequestIdTaken(_))) = &recorded
+            && let Some(earlier) = judge.recorded(&request, self.deadline).await?
+        {
+            self.decision = earlier;
+            self.rest = None;
+            self.claim = None;
+            return Ok(());
+        }
+        recorded?;
         Stages::logged(started);
         if pending {
             self.incomplete = Some(request.arrived);

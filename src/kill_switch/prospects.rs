@@ -108,13 +108,11 @@ impl Prospect {
         !self.false_positives.is_empty()
     }
 
-    /// The oldest decision; one that is no false positive, while there is such a one.
+    /// The oldest decision that is no false positive: the newest is none yet.
     fn forget_one(&mut self) -> Key {
         let harmless = |key: &Key| !self.false_positives.contains(key);
         let index = self.decisions.iter().position(harmless).unwrap_or(0);
-        let forgotten = self.decisions.remove(index);
-        self.false_positives.retain(|key| *key != forgotten);
-        forgotten
+        self.decisions.remove(index)
     }
 }
 

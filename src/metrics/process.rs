@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus_client::collector::Collector;
@@ -48,7 +49,7 @@ impl Collector for ProcessState {
             "Files that may be open at the same time.",
             most.map_or(f64::INFINITY, |most| most as f64),
         )?;
-        if let Some(start) = start_seconds() {
+        if let Some(start) = *START {
             sheet.gauge(
                 "process_start_time_seconds",
                 "When the process was started, as Unix time.",
@@ -58,6 +59,9 @@ impl Collector for ProcessState {
         Ok(())
     }
 }
+
+/// Reckoned once: each time it would come out a little off, and look like a restart.
+static START: LazyLock<Option<f64>> = LazyLock::new(start_seconds);
 
 /// Mapped and in RAM, in bytes.
 fn memory() -> Option<[f64; 2]> {

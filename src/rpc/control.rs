@@ -227,6 +227,7 @@ impl ControlService for ControlRpc {
         let call = Call::of(&self.watch, GET_DECISION, &request);
         let id = request.into_inner().decision_id;
         let entry = async {
+            let id = record::decision_id(id)?;
             let entry = self.judge.log().get(&id).await?;
             let entry = entry.ok_or(LogError::UnknownDecision(id))?;
             let decision = Some(record::recorded(&entry));

@@ -75,8 +75,17 @@ fn outcome(outcome: &Outcome) -> proto::Outcome {
 /// The longest name and note of a report, in bytes.
 const WHO_LIMIT: usize = 256;
 const NOTE_LIMIT: usize = 4096;
+/// The longest id of a decision, in bytes: far longer than those that are given out.
+const DECISION_ID_LIMIT: usize = 128;
 /// Tiers of incidents: 1 is the worst.
 const LAST_TIER: u32 = 3;
+
+/// Reads the id of a decision that is asked for.
+pub fn decision_id(id: String) -> Result<String, Failure> {
+    let mut check = Check::default();
+    check.decision_id(&id);
+    check.done(Some(id))
+}
 
 /// Reads a report, and tells all that is wrong with it together.
 pub fn report(request: proto::ReportOutcomeRequest, now: SystemTime) -> Result<Outcome, Failure> {
@@ -84,6 +93,7 @@ pub fn report(request: proto::ReportOutcomeRequest, now: SystemTime) -> Result<O
     if request.decision_id.is_empty() {
         check.wrong("decision_id", "`decision_id` is empty");
     }
+    check.decision_id(&request.decision_id);
     if request.reported_by.trim().is_empty() || request.reported_by.len() > WHO_LIMIT {
         let why = format!("`reported_by` needs 1 to {WHO_LIMIT} bytes: who found this?");
         check.wrong("reported_by", why);
@@ -140,6 +150,14 @@ impl Check {
             field,
             description: description.into(),
         });
+    }
+
+    /// That a decision is unknown is told with its id, and a status has no room for a long one.
+    fn decision_id(&mut self, id: &str) {
+        if id.len() > DECISION_ID_LIMIT {
+            let why = format!("`decision_id` is longer than {DECISION_ID_LIMIT} bytes");
+            self.wrong("decision_id", why);
+        }
     }
 
     /// `None` for the zero, which says nothing, and for unknown numbers.

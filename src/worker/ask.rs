@@ -18,7 +18,8 @@ pub(super) enum Asked {
     Refused(ClientError),
     /// Another time it may succeed.
     Failed(ClientError),
-    /// The daemon is away or full; another worker may have the draft after the delay.
+    /// The daemon is away or full, or is not at this address; another worker may have the draft after
+    /// the delay.
     Away(Option<Duration>),
 }
 
@@ -37,6 +38,9 @@ pub(super) struct Asker {
 
 /// The daemon is there, and has no time for a draft within its deadline.
 const OUT_OF_REACH: &str = "DEADLINE_OUT_OF_REACH";
+
+/// The request id stands for the decision on another content.
+const REUSED: &str = "REQUEST_ID_REUSED";
 
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -65,7 +69,7 @@ impl Asker {
     }
 
     pub(super) async fn ask(&self, question: Question) -> Asked {
-        let question = Question {
+        let mut question = Question {
             rationale: self.rationale,
             timeout: Some(self.timeout),
             ..question
@@ -75,6 +79,7 @@ impl Asker {
         let mut wait = FIRST_WAIT;
         let mut watching = None;
         let mut late: Option<Instant> = None;
+        let mut other_asked = false;
         loop {
             let error = match self.client.clone().judge(question.clone()).await {
                 Ok(decision) => {
@@ -85,6 +90,13 @@ impl Asker {
                 }
                 Err(error) => error,
             };
+            // `--no-rationale` is part of the content: before it was changed, this very draft may have
+            // got a decision, which stands.
+            if !other_asked && error.reason().as_deref() == Some(REUSED) {
+                other_asked = true;
+                question.rationale = other(question.rationale);
+                continue;
+            }
             match error.remedy() {
                 Remedy::Mend => return Asked::Refused(error),
                 Remedy::Retry => return Asked::Failed(error),
@@ -115,5 +127,13 @@ impl Asker {
             }
             wait = (wait * 2).min(LONGEST_WAIT);
         }
+    }
+}
+
+/// What `--no-rationale` makes of the one, or of the other.
+fn other(rationale: RationaleMode) -> RationaleMode {
+    match rationale {
+        RationaleMode::None => RationaleMode::Sentence,
+        RationaleMode::Sentence | RationaleMode::Evidence => RationaleMode::None,
     }
 }

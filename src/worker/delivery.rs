@@ -54,7 +54,8 @@ impl Delivery {
         self.read(&message.payload, named.map(|name| name.as_str()))
     }
 
-    /// The id is the draft's own, else what the publisher called the message, else its key.
+    /// The id is the draft's own, else what the publisher called the message, else its key. An empty
+    /// one is none.
     fn read(&self, payload: &[u8], named: Option<&str>) -> Result<Question, Poison> {
         let text = str::from_utf8(payload).map_err(|error| Poison::no_draft(error.to_string()))?;
         let mut drafts = draft::of_line(text).map_err(Poison::no_draft)?;
@@ -62,7 +63,8 @@ impl Delivery {
             (Some(draft), true) => draft,
             _ => return Err(Poison::no_draft("it has two drafts: send each alone")),
         };
-        let id = draft.id.or(named.map(str::to_owned));
+        let ids = [draft.id, named.map(str::to_owned)];
+        let id = ids.into_iter().flatten().find(|id| !id.is_empty());
         let id = id.unwrap_or_else(|| self.key());
         if id.chars().any(char::is_control) {
             return Err(Poison::no_draft("`id` has a control character"));
@@ -106,6 +108,9 @@ mod tests {
         assert_eq!(id(own, Some("named")), "own");
         assert_eq!(id(none, Some("named")), "named");
         assert_eq!(id(none, None), "drafts-7-1700000000000000000");
+        let empty = r#"{"id": "", "context": {}, "draft": "Hi"}"#;
+        assert_eq!(id(empty, Some("named")), "named");
+        assert_eq!(id(none, Some("")), "drafts-7-1700000000000000000");
     }
 
     #[test]

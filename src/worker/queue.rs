@@ -10,7 +10,7 @@ use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::stream::{Config as StreamConfig, RetentionPolicy};
 use async_nats::jetstream::{self, Context, Message};
 use async_nats::{Client, HeaderMap};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::delivery::Delivery;
@@ -74,6 +74,16 @@ pub enum QueueError {
         subject: String,
         source: async_nats::Error,
     },
+    #[error(
+        "stream `{stream}` takes `{subject}` too, and consumer `{name}` would give what is published \
+         there to a worker as drafts: name a subject of another stream, or set the consumer's \
+         filter_subject to that of the drafts"
+    )]
+    Circle {
+        subject: String,
+        stream: String,
+        name: String,
+    },
 }
 
 pub struct Queue {
@@ -125,10 +135,18 @@ impl Queue {
         }
         for subject in [&names.verdicts, &names.dead] {
             let taken = context.stream_by_subject(subject.clone()).await;
-            taken.map_err(|error| QueueError::NoStream {
+            let stream = taken.map_err(|error| QueueError::NoStream {
                 subject: subject.clone(),
                 source: error.into(),
             })?;
+            if stream == names.stream && takes(&context, names, subject).await? {
+                let subject = subject.clone();
+                return Err(QueueError::Circle {
+                    subject,
+                    stream,
+                    name,
+                });
+            }
         }
         Ok(Self {
             context,
@@ -323,4 +341,51 @@ async fn consumer(
         stream: names.stream.clone(),
         source,
     })
+}
+
+/// Whether the consumer gives to the workers what its stream has of a subject. The client's own types
+/// leave out where a consumer has several filters, which servers know since 2.10.
+async fn takes(context: &Context, names: &Names, subject: &str) -> Result<bool, QueueError> {
+    let (stream, name) = (&names.stream, &names.consumer);
+    let asked = format!("CONSUMER.INFO.{stream}.{name}");
+    let info: Result<Value, _> = context.request(asked, &json!({})).await;
+    let info = info.map_err(|error| QueueError::Consumer {
+        name: name.clone(),
+        stream: stream.clone(),
+        source: error.into(),
+    })?;
+    let config = &info["config"];
+    let several = config["filter_subjects"].as_array().into_iter().flatten();
+    let filters = several.chain([&config["filter_subject"]]);
+    let filters: Vec<&str> = filters.filter_map(Value::as_str).collect();
+    Ok(filters.is_empty() || filters.iter().any(|filter| lets_through(filter, subject)))
+}
+
+/// As NATS compares a filter with a subject: `*` stands for a word, `>` for all that follow.
+fn lets_through(filter: &str, subject: &str) -> bool {
+    let mut words = subject.split('.');
+    for wanted in filter.split('.') {
+        match (wanted, words.next()) {
+            (">", Some(_)) => return true,
+            ("*", Some(_)) => {}
+            (wanted, Some(word)) if wanted == word => {}
+            _ => return false,
+        }
+    }
+    words.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_lets_through_what_nats_compares_it_with() {
+        for filter in ["a.b", "a.*", "*.b", "*.*", "a.>", ">"] {
+            assert!(lets_through(filter, "a.b"), "{filter}");
+        }
+        for filter in ["a", "b", "a.b.c", "a.b.*", "a.b.>", "a.c", "*", "b.>"] {
+            assert!(!lets_through(filter, "a.b"), "{filter}");
+        }
+    }
 }

@@ -279,6 +279,49 @@ async fn one_call_over_the_limit_is_told_when_to_try_again_and_health_is_still_t
     others_are_served(&daemon).await;
 }
 
+fn asks(service: &str) -> HealthCheckRequest {
+    HealthCheckRequest {
+        service: service.to_owned(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_message_to_health_which_needs_no_token_is_refused() {
+    let daemon = Setup::new().start().await;
+    for connection in [&daemon.connection, &daemon.control] {
+        let mut health = HealthClient::new(connection.clone());
+        let long = health.check(asks(&"x".repeat(5_000))).await.unwrap_err();
+        assert_eq!(long.code(), Code::OutOfRange, "{long}");
+        let unknown = health.check(asks(&"x".repeat(4_000))).await.unwrap_err();
+        assert_eq!(unknown.code(), Code::NotFound, "{unknown}");
+        health.check(asks("")).await.unwrap();
+    }
+}
+
+/// A watch lasts as long as its caller wants.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_has_so_many_health_checks_and_takes_none_from_others() {
+    let daemon = measured(Setup::new()).start().await;
+    let url = format!("http://{}", daemon.judge_addr);
+    let own = Endpoint::from_shared(url).unwrap().connect().await.unwrap();
+    let mut many = HealthClient::new(own);
+    let mut watches = Vec::new();
+    for _ in 0..32 {
+        watches.push(many.watch(asks("")).await.unwrap());
+    }
+    let refused_one = many.check(asks("")).await.unwrap_err();
+    assert_eq!(refused_one.code(), Code::ResourceExhausted);
+    assert_eq!(refused(&daemon, "TOO_MANY_CALLS").await, 1.0);
+    let mut other = HealthClient::new(daemon.connection.clone());
+    other.check(asks("")).await.unwrap();
+    drop(watches);
+    let end = Instant::now() + SOON;
+    while many.check(asks("")).await.is_err() {
+        assert!(Instant::now() < end, "no place became free");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_never_comes_gives_its_place_back() {
     let daemon = measured(Setup::new())

@@ -565,7 +565,11 @@ async fn the_rules_alone_are_measured_without_a_model_and_only_where_they_decide
     // A mode for the daemon as it is does not turn the rules into a model.
     let own = shell.run_with(
         &[&["eval"][..], &rules, &["--json"]].concat(),
-        &[("JUDGED_MODE", "enforce")],
+        &[
+            ("JUDGED_MODE", "enforce"),
+            // Of other programs here: `judged serve` would refuse it.
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4317"),
+        ],
         "",
     );
     assert_eq!(measured(&own), expected);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::support::daemon::{Daemon, Gate, Setup, request, until};
 use judged::client::{Client, Question};
-use judged::rpc::proto::JudgeRequest;
+use judged::rpc::proto::{GetDecisionRequest, JudgeRequest, OutcomeKind, ReportOutcomeRequest};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -65,6 +65,35 @@ async fn all_that_is_wrong_with_a_request_is_reported_at_once() {
     assert_eq!(fields(&status), expected.map(str::to_owned).into());
     assert_eq!(retry_delay(&status), None);
     assert_eq!(daemon.judge.tally().by_model, 0);
+}
+
+/// A status that told it would be longer than what a caller takes of header fields.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_decision_id_that_is_far_too_long_is_refused_without_its_text() {
+    let daemon = Setup::new().start().await;
+    for length in [129, 20_000, 200_000] {
+        let decision_id = "x".repeat(length);
+        let report = ReportOutcomeRequest {
+            decision_id: decision_id.clone(),
+            kind: OutcomeKind::Right.into(),
+            reported_by: "Ida".to_owned(),
+            ..ReportOutcomeRequest::default()
+        };
+        let reported = daemon.client().report_outcome(report).await.unwrap_err();
+        let asked = GetDecisionRequest { decision_id };
+        let found = daemon.control_client().get_decision(asked).await;
+        for status in [reported, found.unwrap_err()] {
+            assert_eq!(status.code(), Code::InvalidArgument, "{length}: {status}");
+            assert_eq!(reason(&status), "MALFORMED_REQUEST");
+            assert_eq!(fields(&status), ["decision_id".to_owned()].into());
+            assert!(!status.message().contains("xx"), "{}", status.message());
+        }
+    }
+    let known = "x".repeat(128);
+    let asked = GetDecisionRequest { decision_id: known };
+    let found = daemon.control_client().get_decision(asked).await;
+    assert_eq!(reason(&found.unwrap_err()), "UNKNOWN_DECISION");
+    daemon.ask(request("Hi")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

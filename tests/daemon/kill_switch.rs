@@ -2,17 +2,21 @@
 //! over, also in the next daemon, until a person re-arms the switch.
 
 use std::path::Path;
-use std::time::Duration;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::support::command::Shell;
 use crate::support::daemon::{Daemon, Gate, Setup, request, until};
 use judged::backend::{OpenError, Serve, Source};
 use judged::kill_switch::Event;
+use judged::rpc::convert::{self, Envelope};
 use judged::rpc::proto::kill_switch::State;
 use judged::rpc::proto::{
     DecidedBy, Disposition, GetStatusRequest, JudgeRequest, JudgeResponse, KillSwitch, Label, Mode,
     OutcomeKind, ReArmRequest, ReportOutcomeRequest, SetModeRequest,
 };
+use judged::rpc::status::Failure;
 use tempfile::TempDir;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -189,7 +193,7 @@ async fn a_crash_after_the_first_answer_that_tells_of_a_trip_does_not_lose_it() 
 }
 
 /// Holds the log's file as another process would.
-fn locked(state: &Path) -> rusqlite::Connection {
+pub fn locked(state: &Path) -> rusqlite::Connection {
     let other = rusqlite::Connection::open(state.join("decisions.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     other
@@ -225,31 +229,34 @@ async fn a_trip_that_was_given_up_while_it_was_written_is_written_by_the_next_an
 async fn a_trip_while_a_re_arm_is_written_stays() {
     let state = TempDir::new().unwrap();
     let daemon = in_state(state.path()).start().await;
-    daemon.judge.authority().note(incident());
+    let authority = daemon.judge.authority();
+    authority.note(incident());
     re_arm(&daemon, true).await.unwrap();
+    // Nobody else has anything to write then.
+    authority.keep().await.unwrap();
     let other = locked(state.path());
-    let mut control = daemon.control_client();
-    let arming = tokio::spawn(async move {
-        let request = ReArmRequest {
-            by: "Ida".to_owned(),
-            reason: "trained anew".to_owned(),
-            via_shadow: false,
-        };
-        control.re_arm(request).await
-    });
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    assert!(daemon.judge.authority().note(incident()));
+    let mut arming = pin!(authority.re_arm("Ida", "trained anew", false));
+    // Its first step goes as far as the file, which is locked.
+    tokio::time::timeout(Duration::ZERO, arming.as_mut())
+        .await
+        .unwrap_err();
+    assert!(authority.note(incident()));
     other.execute_batch("ROLLBACK").unwrap();
-    let refused = arming.await.unwrap().unwrap_err();
-    let details = refused.get_error_details();
-    assert_eq!(
-        details.error_info().unwrap().reason,
-        "KILL_SWITCH_OVERTAKEN"
-    );
+    let refused = Failure::from(arming.await.unwrap_err());
+    assert_eq!(refused.reason(), "KILL_SWITCH_OVERTAKEN");
     assert_rules_decide(&daemon, "incident").await;
     let left = as_after_a_crash(state.path());
     let daemon = in_state(left.path()).start_unready().await;
     assert_rules_decide(&daemon, "incident").await;
+}
+
+async fn set_mode(daemon: &Daemon, mode: Mode) {
+    let request = SetModeRequest {
+        mode: mode.into(),
+        by: "Ida".to_owned(),
+        reason: "a release is looked at".to_owned(),
+    };
+    daemon.control_client().set_mode(request).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -259,17 +266,39 @@ async fn what_the_model_said_before_the_mode_changed_does_not_decide_after_it() 
     gate.close_after(1);
     let asked = daemon.asking(request("say:PASS"));
     gate.until_reached().await;
-    let shadow = SetModeRequest {
-        mode: Mode::Shadow.into(),
-        by: "Ida".to_owned(),
-        reason: "a release is looked at".to_owned(),
-    };
-    daemon.control_client().set_mode(shadow).await.unwrap();
+    set_mode(&daemon, Mode::Shadow).await;
     gate.open();
     let response = asked.await.unwrap().unwrap();
     assert_eq!(response.decided_by(), DecidedBy::Rules);
     assert_eq!(response.mode(), Mode::Shadow);
     assert_eq!(response.disposition(), Disposition::HoldForReview);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_model_said_in_another_mode_does_not_decide_after_it() {
+    let gate = Gate::default();
+    let daemon = Setup::new().gated(&gate).start().await;
+    gate.close();
+    let envelope = Envelope {
+        arrived: Instant::now(),
+        deadline: None,
+        caller: 1,
+        caller_name: None,
+    };
+    let asked = convert::request(request("say:PASS"), envelope).unwrap();
+    let judge = Arc::clone(&daemon.judge);
+    let deciding = tokio::spawn(async move { judge.decide(asked).await });
+    gate.until_reached().await;
+    set_mode(&daemon, Mode::Shadow).await;
+    gate.open();
+    let verdict = deciding.await.unwrap().unwrap();
+    set_mode(&daemon, Mode::Enforce).await;
+    let response = convert::response(&verdict.finish().await.unwrap());
+    assert_eq!(response.decided_by(), DecidedBy::Rules);
+    assert_eq!(response.mode(), Mode::Enforce);
+    assert_eq!(response.disposition(), Disposition::HoldForReview);
+    let reason = &response.degraded_reason;
+    assert!(reason.contains("the mode was SHADOW"), "{reason}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -382,17 +411,46 @@ async fn an_adapter_that_cannot_be_loaded_trips_and_is_not_re_armed_before_it_ca
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_state_that_cannot_be_read_is_a_trip_with_the_reason() {
+    for (kept, why) in [
+        (
+            br#"{"version": 1, "switch": 7}"#.as_slice(),
+            "cannot be read: invalid type: integer `7`",
+        ),
+        (
+            br#"{"version": 1,"#.as_slice(),
+            "cannot be read: EOF while parsing",
+        ),
+        (
+            b"{\"version\": \"\xff\"}".as_slice(),
+            "cannot be read: invalid unicode",
+        ),
+    ] {
+        let state = TempDir::new().unwrap();
+        let mut daemon = in_state(state.path()).start().await;
+        daemon.ask(request("say:PASS")).await.unwrap();
+        daemon.drain().await.unwrap();
+        put_state(state.path(), "kill_switch", kept);
+        let daemon = in_state(state.path()).start_unready().await;
+        assert_rules_decide(&daemon, why).await;
+    }
+}
+
+/// In the place of what the daemon kept.
+fn put_state(state: &Path, key: &str, value: &[u8]) {
+    let log = rusqlite::Connection::open(state.join("decisions.db")).unwrap();
+    let sql = "INSERT OR REPLACE INTO state (key, value) VALUES (?1, CAST(?2 AS TEXT))";
+    log.execute(sql, (key, value)).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_the_mode_set_at_run_time_cannot_be_read_that_of_the_settings_holds() {
     let state = TempDir::new().unwrap();
     let mut daemon = in_state(state.path()).start().await;
-    daemon.ask(request("say:PASS")).await.unwrap();
+    set_mode(&daemon, Mode::RulesOnly).await;
     daemon.drain().await.unwrap();
-    let log = rusqlite::Connection::open(state.path().join("decisions.db")).unwrap();
-    let sql =
-        "UPDATE state SET value = '{\"version\": 1, \"switch\": 7}' WHERE key = 'kill_switch'";
-    assert_eq!(log.execute(sql, []).unwrap(), 1);
-    drop(log);
-    let daemon = in_state(state.path()).start_unready().await;
-    assert_rules_decide(&daemon, "cannot be read: invalid type: integer `7`").await;
+    put_state(state.path(), "mode", br#"{"mode":"#);
+    let daemon = in_state(state.path()).start().await;
+    assert_the_model_decides(&daemon).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

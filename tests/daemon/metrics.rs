@@ -378,8 +378,11 @@ async fn the_process_is_told_as_the_kernel_sees_it() {
         .duration_since(UNIX_EPOCH)
         .unwrap()
         .as_secs_f64();
-    let page = Page::of(&start().await).await;
+    let daemon = start().await;
+    let page = Page::of(&daemon).await;
     let started = page.value("process_start_time_seconds");
+    let later = Page::of(&daemon).await;
+    assert_eq!(later.value("process_start_time_seconds"), started);
     assert!(
         (before - 600.0..before + 1.0).contains(&started),
         "{started}"

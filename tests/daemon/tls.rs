@@ -4,15 +4,24 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::support::certificates::{Authority, Pair};
 use crate::support::command::Shell;
 use crate::support::daemon::{Daemon, Setup};
+use crate::support::http2::{PREFACE, SETTINGS, frame};
 use judged::app::App;
 use judged::client::{Access, Client, ClientError, Question};
 use judged::edge::TlsFiles;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, HandshakeKind, RootCertStore};
 
 /// A daemon whose files the test can change.
 struct Secured {
@@ -118,6 +127,58 @@ async fn with_an_authority_of_clients_every_caller_shows_a_certificate_of_it() {
     // Of the daemon's own authority, which is not that of its clients.
     let own = secured.authority.sign();
     secured.judge(&with(access(), &own)).await.unwrap_err();
+}
+
+/// A client that goes on from an earlier connection where it may.
+fn resuming(authority: &Authority, own: Option<&Pair>) -> TlsConnector {
+    let certificate = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate(&authority.pem())).unwrap();
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots);
+    let mut config = match own {
+        Some(pair) => {
+            let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
+            let chain = vec![certificate(&pair.cert)];
+            builder.with_client_auth_cert(chain, key).unwrap()
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    TlsConnector::from(Arc::new(config))
+}
+
+/// How the handshake of one more connection went. What the next may go on from comes before the
+/// first frame.
+async fn handshake(client: &TlsConnector, addr: &str) -> HandshakeKind {
+    let stream = TcpStream::connect(addr).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut stream = client.connect(name, stream).await.unwrap();
+    stream.write_all(PREFACE).await.unwrap();
+    let settings = frame(SETTINGS, 0, 0, &[]);
+    stream.write_all(&settings).await.unwrap();
+    stream.read_exact(&mut [0; 9]).await.unwrap();
+    let (_, tls) = stream.get_ref();
+    tls.handshake_kind().unwrap()
+}
+
+/// One that was resumed would let a certificate in that has expired since.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_certificate_is_checked_with_each_connection() {
+    let clients = Authority::new("authority of the clients");
+    let pair = clients.sign();
+    for (clients, own, again) in [
+        (Some(&clients), Some(&pair), HandshakeKind::Full),
+        (None, None, HandshakeKind::Resumed),
+    ] {
+        let secured = Secured::start(clients).await;
+        let client = resuming(&secured.authority, own);
+        let addr = &secured.daemon.judge_addr;
+        assert_eq!(handshake(&client, addr).await, HandshakeKind::Full);
+        assert_eq!(handshake(&client, addr).await, again);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

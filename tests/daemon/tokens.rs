@@ -353,10 +353,18 @@ fn a_token_from_the_command_line_is_known_to_the_daemon_and_its_name_to_the_log(
     let shown = shell.run(&[&show[..], &["--token-file", &ops]].concat());
     assert!(shown.stdout.contains("  caller     crm\n"), "{shown:?}");
 
+    // Whoever empties the file by mistake finds why nobody is let in.
+    fs::rename(shell.file("next.toml", ""), &file).unwrap();
+    let end = Instant::now() + Duration::from_secs(20);
+    while status(&["--token-file", &ops]).code == 0 {
+        assert!(Instant::now() < end, "the file was not read again");
+    }
     served.signal("TERM");
     let log = served.end(Duration::from_secs(10)).stderr;
     assert!(log.contains(r#""caller":"ops""#), "{log}");
     assert!(!log.contains(token.trim()), "a token is in the log");
+    let warned = "no token is known: nobody is let in";
+    assert!(log.contains(warned), "{log}");
 }
 
 #[test]

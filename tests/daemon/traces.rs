@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::support::command::Shell;
-use crate::support::daemon::{Daemon, Gate, Setup, request};
+use crate::support::daemon::{Daemon, Gate, Setup, request, until};
 use judged::rpc::proto::{GetDecisionRequest, GetStatusRequest, JudgeRequest, JudgeStreamRequest};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
@@ -272,7 +272,7 @@ async fn each_request_of_a_stream_is_a_span_and_one_whose_caller_left_says_so() 
     gate.until_reached().await;
     asked.abort();
     let _ = asked.await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    until("the call has ended", || daemon.judge.open_requests() == 0).await;
     gate.open();
     end(daemon).await;
     let spans = collector.spans().into_iter();

@@ -17,6 +17,8 @@ use crate::support::nats::{NatsServer, Streams, WorkerProcess, draft, header};
 use async_nats::jetstream::consumer::AckPolicy;
 use async_nats::jetstream::consumer::pull::Config as ConsumerConfig;
 use async_nats::jetstream::stream::Config as StreamConfig;
+use judged::client::Question;
+use judged::verdict::RationaleMode;
 use serde_json::Value;
 
 /// A daemon whose model decides everything, and a server.
@@ -114,19 +116,45 @@ async fn a_draft_of_a_killed_worker_is_judged_by_another() {
     drop(other);
 }
 
+/// As after a restart of the workers with another `--no-rationale`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_draft_that_was_decided_with_a_sentence_keeps_that_decision_without_one() {
+    let (daemon, nats, streams) = both().await;
+    let line = draft("a", "say:BLOCK\nbecause:It is foreign.");
+    let message: Value = serde_json::from_str(&line).unwrap();
+    let question = Question {
+        request_id: "a".to_owned(),
+        context_json: message["context"].to_string(),
+        draft: message["draft"].as_str().unwrap().to_owned(),
+        rationale: RationaleMode::Sentence,
+        ..Question::default()
+    };
+    let mut client = daemon.own_client().await;
+    let decided = client.judge(question).await.unwrap();
+    let worker = WorkerProcess::start(&nats, &daemon.judge_addr, &["--no-rationale"]);
+    until_streams(&streams).await;
+    streams.publish(line).await;
+    let verdicts = streams.until_verdicts(1).await;
+    assert_eq!(verdicts[0]["decision_id"], decided.decision_id);
+    assert_eq!(verdicts[0]["rationale"], "It is foreign.");
+    assert_eq!(daemon.judge.tally().by_model, 1);
+    worker.terminate();
+    assert_eq!(worker.ended()["dead_letters"], 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_draft_at_work_for_long_is_given_to_no_other_worker() {
     let gate = Gate::default();
     let daemon = Setup::new().gated(&gate).start().await;
     let nats = NatsServer::start();
     let streams = nats.streams().await;
-    let start = || WorkerProcess::start(&nats, &daemon.judge_addr, &["--ack-wait", "1"]);
+    let start = || WorkerProcess::start(&nats, &daemon.judge_addr, &["--ack-wait", "3"]);
     let workers = [start(), start()];
     until_streams(&streams).await;
     gate.close();
     streams.publish(draft("a", "say:BLOCK")).await;
     gate.until_reached().await;
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
     gate.open();
     streams.until_verdicts(1).await;
     let mut consumer = streams.consumer().await;
@@ -416,6 +444,28 @@ async fn a_queue_that_could_lose_drafts_is_refused_with_what_to_do() {
         ),
     ] {
         let config = consumer(policy, max_deliver);
+        stream.create_consumer(config).await.unwrap();
+        refused(wanted);
+        stream.delete_consumer("judged-worker").await.unwrap();
+    }
+    // Verdicts among the drafts would be judged as such, and be lost as poison.
+    let wider = StreamConfig {
+        subjects: ["judged.drafts", "judged.verdicts"]
+            .map(str::to_owned)
+            .to_vec(),
+        ..config("judged-drafts", "")
+    };
+    streams.context.update_stream(wider).await.unwrap();
+    let circle = "stream `judged-drafts` takes `judged.verdicts` too";
+    for (filter, wanted) in [
+        ("", circle),
+        ("judged.*", circle),
+        ("judged.drafts", "no stream takes `judged.dead`"),
+    ] {
+        let config = ConsumerConfig {
+            filter_subject: filter.to_owned(),
+            ..consumer(AckPolicy::Explicit, -1)
+        };
         stream.create_consumer(config).await.unwrap();
         refused(wanted);
         stream.delete_consumer("judged-worker").await.unwrap();

@@ -249,6 +249,37 @@ fn wrong_bytes_of_an_earlier_run_cost_one_more_download() {
 }
 
 #[test]
+fn a_page_before_the_file_costs_one_more_download() {
+    let page = || Reply::Endless(b"<html>Sign in.</html>".to_vec());
+    let (mut world, hub) = World::from_hub([page()]);
+    world.pull_well();
+    let ranges: Vec<_> = hub
+        .requests()
+        .into_iter()
+        .map(|asked| asked.range)
+        .collect();
+    assert_eq!(ranges, [None, Some("bytes=21-".to_owned()), None]);
+
+    // A page that comes again and again is no reason to begin again and again.
+    let (mut world, hub) = World::from_hub([page(), Reply::File, page()]);
+    let message = world.pull_in_vain();
+    assert!(message.contains("has sha256 `"), "{message}");
+    assert_eq!(hub.requests().len(), 4);
+}
+
+#[test]
+fn an_answer_of_another_length_leaves_what_is_there() {
+    let (mut world, _hub) = World::from_hub([Reply::Other(vec![7; 20])]);
+    fs::create_dir_all(world.folder()).unwrap();
+    let part = world.folder().join("sample.gguf.hub.part");
+    fs::write(&part, &world.file[..5000]).unwrap();
+    let message = world.pull_in_vain();
+    assert!(message.contains("has 20 bytes instead of"), "{message}");
+    assert_eq!(fs::read(&part).unwrap(), world.file[..5000]);
+    assert_eq!(world.pull_well().bytes_fetched, SIZE as u64 - 5000);
+}
+
+#[test]
 fn a_complete_part_is_proved_without_a_request() {
     let (mut world, hub) = World::from_hub([]);
     fs::create_dir_all(world.folder()).unwrap();

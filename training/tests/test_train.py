@@ -23,10 +23,11 @@ def trainer(monkeypatch, tmp_path, tokenizer, write):
     monkeypatch.setattr(train, "load", lambda *_: (tiny_model(), tokenizer))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(train, "faster_on_cpu", lambda: torch.bfloat16)
-    template = tmp_path / "template"
-    template.write_text(TEMPLATE, "utf-8")
+    (tmp_path / "template").write_text(TEMPLATE, "utf-8")
+    bundle = tmp_path / "bundle.toml"
+    bundle.write_text('[prompt]\ntemplate = "template"\ncontext = "compact"\n', "utf-8")
     common = {
-        "--data": write("data.jsonl", *ROWS), "--base": write("base.gguf"), "--template": template, "--layers": "2-3",
+        "--data": write("data.jsonl", *ROWS), "--base": write("base.gguf"), "--bundle": bundle, "--layers": "2-3",
         "--rank": 4, "--batch-tokens": 250, "--pack-tokens": 250, "--checkpoint-steps": 2, "--epochs": 3,
         "--threads": 1,
     }  # fmt: skip
@@ -206,14 +207,16 @@ def test_dev_is_measured_after_each_epoch_and_never_trained_on(trainer, write, t
     assert same(adapter(tmp_path / "with"), adapter(tmp_path / "without"))
 
 
-def test_dev_cases_that_stand_in_the_training_data_are_refused(trainer, write):
-    with pytest.raises(SystemExit, match="1 dev cases stand in the training data too"):
-        trainer("out", dev=write("dev.jsonl", DEV, ROWS[1] | {"id": "renamed"}))
+@pytest.mark.parametrize("other", [{}, {"draft": "Another draft"}, {"draft": "Another draft", "channel": "linkedin"}])
+def test_dev_contexts_that_stand_in_the_training_data_are_refused(trainer, write, other):
+    with pytest.raises(SystemExit, match="the dev case `renamed` stands in the training data too"):
+        trainer("out", dev=write("dev.jsonl", DEV, ROWS[1] | {"id": "renamed"} | other))
 
 
-def test_dev_contexts_that_stand_in_the_training_data_are_refused(trainer, write):
-    with pytest.raises(SystemExit, match="a context of dev stands in the training data too"):
-        trainer("out", dev=write("dev.jsonl", ROWS[1] | {"draft": "Another draft"}))
+def test_a_bundle_with_contexts_that_the_training_does_not_write_is_refused(trainer):
+    with pytest.raises(SystemExit, match="has the context indented"):
+        trainer("out", bundle=train.ROOT / "models/tenacious-published.toml")
+    assert "{{context}}" in train.template_of(train.ROOT / "models/tenacious-judge.toml")
 
 
 def test_an_adapter_begins_with_the_weights_of_the_file_that_is_served(trainer, tmp_path):

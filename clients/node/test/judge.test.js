@@ -142,6 +142,25 @@ test('without a daemon it is unavailable', async (t) => {
   });
 });
 
+test('to this machine no proxy is asked', async (t) => {
+  const kept = { ...process.env };
+  t.after(() => {
+    delete process.env.grpc_proxy;
+    delete process.env.http_proxy;
+    Object.assign(process.env, kept);
+  });
+  delete process.env.no_proxy;
+  delete process.env.no_grpc_proxy;
+  // The one that gRPC takes before all others; nobody listens there.
+  process.env.grpc_proxy = 'http://127.0.0.1:1';
+  process.env.http_proxy = 'http://127.0.0.1:1';
+  const [, port] = shared.addr.split(':');
+  for (const addr of [shared.addr, `http://localhost:${port}`]) {
+    const verdict = await client(t, { addr }, { attempts: 1 }).judge(prospect, 'Hi');
+    assert.equal(verdict.label, 'PASS');
+  }
+});
+
 test('a deadline and a signal hold while the daemon hangs', async (t) => {
   const daemon = await started(t);
   const judge = client(t, daemon);

@@ -83,6 +83,33 @@ test('a label of a broken stream decides nothing on the next one', async (t) => 
   assert.deepEqual(outbox, []);
 });
 
+test('what waits to be sent again is forgotten with its stream', async (t) => {
+  const sent = [];
+  const seen = (step) => (draft) => {
+    sent.push(draft.draft);
+    return step(draft);
+  };
+  const again = (delay) => seen(late('DEADLINE_OUT_OF_REACH', delay));
+  let decided;
+  const first = new Promise((resolve) => (decided = resolve));
+  const last = (draft) => {
+    decided();
+    return reasoned(draft);
+  };
+  // The second line has the first one's id again.
+  async function* lines() {
+    yield '{"id": "1", "context": {}, "draft": "Hi"}';
+    await first;
+    yield '{"id": "1", "context": {}, "draft": "Another"}';
+  }
+  // The next stream begins after 0.5 s.
+  const rows = [[again(0.6), full()], [seen(judged(true)), last], [again(0.2)], [seen(judged(true)), reasoned]];
+  const { failures, outbox } = await work(t, rows, lines());
+  assert.deepEqual(sent, ['Hi', 'Hi', 'Another', 'Another']);
+  assert.equal(failures, 0);
+  assert.deepEqual(outbox.map(({ draft }) => draft), ['Hi', 'Another']);
+});
+
 test('lines that cannot be read are counted and hold up nothing', async (t) => {
   const good = '{"id": "1", "context": {}, "draft": "Hi"}';
   const by = (channel) => good.replace('"Hi"', `"Hi", "channel": "${channel}"`);

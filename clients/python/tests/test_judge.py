@@ -149,6 +149,23 @@ def test_without_a_daemon_it_is_unavailable(tmp_path):
 
 
 @pytest.mark.parametrize("way", ["blocking", "asyncio"])
+def test_to_this_machine_no_proxy_is_asked(daemon, monkeypatch, way):
+    for name in ("no_proxy", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    # The one that gRPC takes before all others; nobody listens there.
+    monkeypatch.setenv("grpc_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    _, port = daemon.addr.split(":")
+    for addr in (daemon.addr, f"http://localhost:{port}"):
+        if way == "blocking":
+            with Judge(addr, attempts=1, timeout=20) as judge:
+                verdict = judge.judge(PROSPECT, "Hi")
+        else:
+            verdict = in_asyncio(addr, lambda judge: judge.judge(PROSPECT, "Hi"), attempts=1)
+        assert verdict.label == "PASS"
+
+
+@pytest.mark.parametrize("way", ["blocking", "asyncio"])
 def test_a_deadline_holds_while_the_daemon_hangs(tmp_path, way):
     with Daemon(tmp_path) as daemon, Judge(daemon.addr) as judge:
         judge.judge(PROSPECT, "Hi")

@@ -102,6 +102,21 @@ def test_a_label_of_a_broken_stream_decides_nothing_on_the_next_one():
     assert [row["disposition"] for row in verdicts] == ["HOLD_FOR_REVIEW"]
 
 
+def test_what_waits_to_be_sent_again_is_forgotten_with_its_stream():
+    sent = []
+
+    def late(delay):
+        error = DeadlineExceeded(*LATE, retry_delay=delay)
+        return lambda draft: sent.append(draft.draft) or failed(draft, error)
+
+    seen = lambda draft: sent.append(draft.draft) or judged(draft)  # noqa: E731
+    # The next stream begins after 0.5 s. The second line has the first one's id again.
+    rows = [late(0.6), FULL], [seen, reasoned], [late(0.2)], [seen, reasoned]
+    failures, _, outbox = work(*rows, lines=LINE + LINE.replace("Hi", "Another"))
+    assert sent == ["Hi", "Hi", "Another", "Another"]
+    assert (failures, [row["draft"] for row in outbox]) == (0, ["Hi", "Another"])
+
+
 @pytest.mark.parametrize("number", range(1, 5))
 def test_only_a_dispatch_is_let_out(number):
     _, _, outbox = work([lambda draft: judged(draft, number), reasoned])

@@ -54,7 +54,7 @@ impl Trial {
             .map_err(|error| format!("cannot start `{}`: {error}", self.program.display()))?;
         let answer = read_aside(child.stdout.take());
         let complaints = read_aside(child.stderr.take());
-        let status = self.wait(&mut child)?;
+        let status = self.wait(child)?;
         let (answer, complaints) = (answer.join(), complaints.join());
         if !status.success() {
             let complaints = complaints.unwrap_or_default();
@@ -64,14 +64,15 @@ impl Trial {
             .map_err(|error| format!("its answer is no outcome: {error}"))
     }
 
-    fn wait(&self, child: &mut Child) -> Result<ExitStatus, String> {
+    fn wait(&self, mut child: Child) -> Result<ExitStatus, String> {
         let started = Instant::now();
         loop {
             match child.try_wait() {
                 Ok(Some(status)) => return Ok(status),
                 Ok(None) if started.elapsed() > self.limit => {
                     let _ = child.kill();
-                    let _ = child.wait();
+                    // Inside a driver it may not end for long, and the engine must not wait for it.
+                    std::thread::spawn(move || child.wait());
                     return Err(format!("it took longer than {:?}", self.limit));
                 }
                 Ok(None) => std::thread::sleep(POLL),
@@ -159,6 +160,23 @@ const COMPLAINTS: usize = 2;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_trial_that_takes_too_long_is_killed_and_leaves_no_process() {
+        let trial = Trial {
+            program: PathBuf::from("sleep"),
+            limit: Duration::from_millis(50),
+        };
+        let child = Command::new(&trial.program).arg("60").spawn().unwrap();
+        let process = PathBuf::from(format!("/proc/{}", child.id()));
+        let error = trial.wait(child).unwrap_err();
+        assert!(error.contains("longer than 50ms"), "{error}");
+        let started = Instant::now();
+        while process.exists() {
+            assert!(started.elapsed() < Duration::from_secs(10), "it is there");
+            std::thread::sleep(POLL);
+        }
+    }
 
     #[test]
     fn the_last_words_come_with_what_was_wrong_first() {

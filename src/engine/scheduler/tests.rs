@@ -12,6 +12,7 @@ fn every_situation_is_followed_by_the_steps_written_below_it() {
         let mut scheduler = Scheduler::new(Limits {
             slots: 1,
             chunk: 1,
+            least: 1,
             prefill_run: 1,
         });
         move |line: &str| obey(&mut scheduler, line)
@@ -36,6 +37,7 @@ fn obey(scheduler: &mut Scheduler, line: &str) -> Vec<String> {
             *scheduler = Scheduler::new(Limits {
                 slots: size("slots", None),
                 chunk: size("chunk", None),
+                least: size("least", Some(1)),
                 prefill_run: size("run", None),
             });
             Vec::new()
@@ -140,6 +142,8 @@ struct Owner {
     /// Steps of its sentence that each job still wants, and how often it ended.
     jobs: Vec<(usize, u32)>,
     in_slot: Vec<Option<JobId>>,
+    /// Tokens of each job's prompt that need not be read.
+    cached: Vec<usize>,
     /// Of each caller.
     last_admitted: [Option<JobId>; 3],
     callers: Vec<Caller>,
@@ -170,7 +174,11 @@ impl Owner {
         let writers = self.scheduler.decoding().count();
         match self.scheduler.next() {
             Step::Prefill { slot, tokens, last } => {
-                assert!(!tokens.is_empty() && tokens.len() <= self.limits.chunk);
+                let id = self.in_slot[slot].unwrap();
+                let Limits { chunk, least, .. } = self.limits;
+                assert!(!tokens.is_empty() && tokens.len() < chunk + least);
+                let first = tokens.start == self.cached[id as usize];
+                assert!(first || !last || tokens.len() >= least);
                 self.prefills_in_a_row = if writers == 0 {
                     0
                 } else {
@@ -178,7 +186,6 @@ impl Owner {
                 };
                 assert!(self.prefills_in_a_row <= self.limits.prefill_run);
                 self.scheduler.prefilled(slot, tokens.end);
-                let id = self.in_slot[slot].unwrap();
                 if last && self.jobs[id as usize].0 == 0 {
                     let ended = self.scheduler.remove(id);
                     self.end(ended);
@@ -208,15 +215,17 @@ proptest! {
         acts in acts(),
         slots in 1..5_usize,
         chunk in 1..20_usize,
+        least in 1..6_usize,
         prefill_run in 1..5_usize,
     ) {
-        let limits = Limits { slots, chunk, prefill_run };
+        let limits = Limits { slots, chunk, least, prefill_run };
         let mut owner = Owner {
             scheduler: Scheduler::new(limits),
             limits,
             now: 0,
             jobs: Vec::new(),
             in_slot: vec![None; slots],
+            cached: Vec::new(),
             last_admitted: [None; 3],
             callers: Vec::new(),
             prefills_in_a_row: 0,
@@ -229,6 +238,7 @@ proptest! {
                     let deadline = Duration::from_millis(owner.now + deadline);
                     owner.jobs.push((sentence, 0));
                     owner.callers.push(caller);
+                    owner.cached.push(cached);
                     owner.scheduler.submit(Arrival { id, caller, deadline, cached, prompt });
                     work += (prompt - cached).div_ceil(chunk) + sentence;
                 }

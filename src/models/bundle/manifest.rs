@@ -114,6 +114,9 @@ impl Manifest {
         check.file("prompt.template", &self.prompt.template);
         check.positive("prompt.max_tokens", self.prompt.max_tokens.into());
         check.file("answer.grammar", &self.answer.grammar);
+        if let Some(grammar) = &self.answer.evidence_grammar {
+            check.file("answer.evidence_grammar", grammar);
+        }
         for rule in self.answer.rules.keys() {
             check.that(
                 "answer.rules",

@@ -150,6 +150,11 @@ fn names_that_leave_their_folder_are_refused() {
         ("adapter.file", "sample-lora.gguf", "/etc/passwd"),
         ("prompt.template", "sample.prompt", "../sample.prompt"),
         ("answer.grammar", "sample.lark", ""),
+        (
+            "answer.evidence_grammar",
+            "grammar = \"sample.lark\"",
+            "grammar = \"sample.lark\"\nevidence_grammar = \"./sample.lark\"",
+        ),
     ] {
         let message = complaint(from, to);
         assert!(message.contains(&format!("`{key}`")), "{key}: {message}");

@@ -25,13 +25,15 @@ pub(super) fn fetch(hub: &HubSource, job: &mut Job<'_>) -> Result<u64, SourceErr
     let mut part = Part::open(job, HUB, u64::MAX, 0)?;
     let mut retry = Retry::new(job.options, job.last);
     let mut furthest = part.len();
+    let mut began_anew = false;
     loop {
         let error = match download(&agent, &url, &mut part, job) {
             Ok(()) => {
-                let resumed = part.is_resumed();
+                let pieced = part.is_pieced();
                 match part.finish() {
-                    // The earlier run's bytes may be the wrong ones.
-                    Err(error @ SourceError::WrongChecksum { .. }) if resumed => {
+                    // One of the pieces may be of something else.
+                    Err(error @ SourceError::WrongChecksum { .. }) if pieced && !began_anew => {
+                        began_anew = true;
                         part = Part::open(job, HUB, 0, 0)?;
                         retrying(job, Duration::ZERO, &error);
                         continue;
@@ -99,24 +101,26 @@ fn download(
     }
     let mut response = request.call().map_err(|error| request_error(url, error))?;
 
-    let announced = match response.status().as_u16() {
-        200 => {
-            // All of it, asked or not: the server knows no ranges, or has another version.
-            part.restart()?;
-            content_length(response.headers())
-        }
+    let status = response.status().as_u16();
+    let announced = match status {
+        200 => content_length(response.headers()),
         206 => match content_range(response.headers()) {
             Some((start, total)) if start == part.len() => total,
             _ => return start_again(url, part, "it sent another range than asked for"),
         },
         416 => return start_again(url, part, "it has no such range"),
-        status => return Err(status_error(url, status, &response)),
+        _ => return Err(status_error(url, status, &response)),
     };
     if let Some(got) = announced.filter(|got| *got != job.base.size) {
         return Err(SourceError::WrongSize {
             expected: job.base.size,
             got,
         });
+    }
+    match status {
+        // All of it, asked or not: the server knows no ranges, or has another version.
+        200 => part.restart()?,
+        _ => part.join(),
     }
     let etag = header_text(response.headers(), header::ETAG);
     let etag = etag.filter(|etag| etag.starts_with('"')).map(str::to_owned);

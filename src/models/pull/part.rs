@@ -28,6 +28,8 @@ pub(super) struct Part<'a> {
     len: u64,
     /// How much of it an earlier run left.
     kept: u64,
+    /// Two answers or more gave what is there.
+    joined: bool,
     fetched: u64,
 }
 
@@ -78,6 +80,7 @@ impl<'a> Part<'a> {
             hash,
             len: kept,
             kept,
+            joined: false,
             fetched: 0,
         })
     }
@@ -90,9 +93,15 @@ impl<'a> Part<'a> {
         self.len == self.base.size
     }
 
-    /// True while the part still begins with what an earlier run left.
-    pub(super) fn is_resumed(&self) -> bool {
-        self.kept > 0
+    /// Whether the pieces of it may be of different files: an earlier run left the first, or
+    /// several answers gave them.
+    pub(super) fn is_pieced(&self) -> bool {
+        self.kept > 0 || self.joined
+    }
+
+    /// What is filled in next comes from another answer than what is there.
+    pub(super) fn join(&mut self) {
+        self.joined = self.len > 0;
     }
 
     /// Appends all that the reader gives. `broken` words a failure to read.
@@ -124,6 +133,7 @@ impl<'a> Part<'a> {
         self.hash = Sha256::new();
         self.len = 0;
         self.kept = 0;
+        self.joined = false;
         Ok(())
     }
 

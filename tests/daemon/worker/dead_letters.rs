@@ -103,6 +103,27 @@ async fn a_draft_too_long_for_the_deadline_is_dead_at_last_and_its_worker_goes_o
     assert_eq!(worker.ended()["failed"], 2);
 }
 
+/// Else a wrong `--addr` would bury the whole queue.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_where_another_service_answers_costs_no_draft_its_life() {
+    let (daemon, nats, streams) = both().await;
+    let hasty = ["--patience", "0.3", "--max-deliver", "1"];
+    let worker = WorkerProcess::start(&nats, &daemon.control_addr, &hasty);
+    until_streams(&streams).await;
+    streams.publish(draft("a", "say:BLOCK")).await;
+    until_told_in_the_log(&worker, "nothing is pulled until it answers").await;
+    until_told_in_the_log(&worker, "the address of another service").await;
+    worker.terminate();
+    let counts = worker.ended();
+    assert_eq!(
+        (&counts["failed"], &counts["dead_letters"]),
+        (&0.into(), &0.into())
+    );
+    let other = WorkerProcess::start(&nats, &daemon.judge_addr, &[]);
+    assert_eq!(ids(&streams.until_verdicts(1).await), ["a"]);
+    drop(other);
+}
+
 /// Each end of a worker gives its drafts back, and the server counts that as a delivery.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workers_that_end_again_and_again_while_the_daemon_is_away_cost_no_draft_its_life() {

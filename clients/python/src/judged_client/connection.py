@@ -63,11 +63,9 @@ class Connection:
             token = kept.decode() if kept else os.environ.get("JUDGED_TOKEN", "")
         if not token.strip():
             return ()
-        addr = self.target()
-        local = addr.rsplit(":", 1)[0] in ("127.0.0.1", "[::1]", "localhost")
-        if not local and self.credentials() is None:
+        if not self._is_here() and self.credentials() is None:
             raise ValueError(
-                f"the token would go to {addr} in the clear: "
+                f"the token would go to {self.target()} in the clear: "
                 "give `ca`, or an address with https://"
             )
         return (("authorization", f"Bearer {token.strip()}"),)
@@ -85,13 +83,19 @@ class Connection:
         }
         judge = {"service": "judge.v1.JudgeService", "method": "Judge"}
         methods = [{"name": [judge], "retryPolicy": policy}] if self.attempts > 1 else []
+        # gRPC would go through the environment's proxy to this machine too.
+        no_proxy = [("grpc.enable_http_proxy", 0)] if self._is_here() else []
         return [
             ("grpc.service_config", json.dumps({"methodConfig": methods})),
             # Else it is a second and more until an address that failed is tried again.
             ("grpc.initial_reconnect_backoff_ms", 200),
             ("grpc.max_reconnect_backoff_ms", 2000),
             *KEEPALIVE,
+            *no_proxy,
         ]
+
+    def _is_here(self) -> bool:
+        return self.target().rsplit(":", 1)[0] in ("127.0.0.1", "[::1]", "localhost")
 
     def _place(self) -> tuple[str | None, str]:
         """The scheme, where the address names one, and `host:port`."""

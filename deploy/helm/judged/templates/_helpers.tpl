@@ -52,6 +52,15 @@ grpc:
 {{- end }}
 {{- end }}
 
+{{/* Whether the process is alive, asked where operators ask: callers may hold every connection of
+the other listener. */}}
+{{- define "judged.alive" -}}
+exec:
+  command: [judged, health, --addr, "http{{ if .Values.tls.secret }}s{{ end }}://localhost:50552", --service, ""]
+periodSeconds: 10
+timeoutSeconds: 5
+{{- end }}
+
 {{- define "judged.claim" -}}
 accessModes: [ReadWriteOnce]
 {{- with .storageClass }}
