@@ -15,6 +15,10 @@ use crate::tokens::Denied;
 /// The domain of our ErrorInfo reasons.
 pub const DOMAIN: &str = "judged";
 
+/// The longest text in a status, in bytes. It may repeat what a caller sent, goes as a header, and
+/// clients take 16 KiB of these.
+const TEXT_LIMIT: usize = 1000;
+
 /// When a refused caller may try again.
 const RETRY_BUSY: Duration = Duration::from_secs(1);
 /// Space has to be made, or a file put back.
@@ -183,13 +187,13 @@ impl Failure {
         if !row.violations.is_empty() {
             let violations = row.violations.into_iter();
             let violations = violations
-                .map(|violation| FieldViolation::new(violation.field, violation.description));
+                .map(|violation| FieldViolation::new(violation.field, cut(violation.description)));
             details.set_bad_request(violations.collect::<Vec<_>>());
         }
         if row.retry.is_some() {
             details.set_retry_info(row.retry);
         }
-        Status::with_error_details(row.code, self.to_string(), details)
+        Status::with_error_details(row.code, cut(self.to_string()), details)
     }
 
     /// As an event of a stream.
@@ -210,6 +214,14 @@ impl Failure {
             retry_delay: row.retry.map(super::convert::duration),
         }
     }
+}
+
+fn cut(mut text: String) -> String {
+    if text.len() > TEXT_LIMIT {
+        text.truncate(text.floor_char_boundary(TEXT_LIMIT));
+        text.push('…');
+    }
+    text
 }
 
 /// As the gRPC specification writes it.
@@ -270,5 +282,21 @@ fn log_row(error: &LogError) -> Row {
         | LogError::NotALog(_)
         | LogError::Newer { .. }
         | LogError::Closed => row(Code::Unavailable, "LOG_UNAVAILABLE", Some(RETRY_STORAGE)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_has_room_for_the_start_of_a_long_text_only() {
+        let status = Failure::malformed("suite_jsonl", "ä€".repeat(20_000)).to_status();
+        let details = status.get_error_details();
+        let violations = &details.bad_request().unwrap().field_violations;
+        for text in [status.message(), &violations[0].description] {
+            assert!(text.starts_with("ä€ä€") && text.ends_with('…'), "{text}");
+            assert!((TEXT_LIMIT - 3..=TEXT_LIMIT + 3).contains(&text.len()));
+        }
     }
 }
