@@ -5,7 +5,7 @@
 // They panic where nobody reads: `cli::print` does not.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
-/// With the C library's, a decision by rules took 1.17 times as much of the CPU.
+/// Cheaper than the C library's for the many small texts of a decision by rules.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -56,7 +56,7 @@ impl Mask {
     pub(super) fn apply(&self, content: &mut Value) -> Masked {
         let mut found: Vec<(usize, String, String)> = Vec::new();
         for path in &self.paths {
-            // Most select nothing, which is told three times as fast without the places.
+            // Most select nothing, which costs less to tell without the places.
             if path.query(content).is_empty() {
                 continue;
             }
