@@ -102,4 +102,5 @@ install: ## Install what `make build` made (PREFIX=/usr/local DESTDIR=…)
 	@DESTDIR="$(DESTDIR)" scripts/install "$(PREFIX)"
 
 clean: ## Delete all that was made; the next build compiles llama.cpp again
-	rm -rf target fuzz/target fuzz/artifacts dist .venv clients/node/node_modules clients/python/gen
+	rm -rf target fuzz/target fuzz/artifacts fuzz/coverage dist .venv clients/rust/target clients/node/node_modules \
+		clients/python/gen clients/python/build clients/python/*.egg-info clients/python/.venv

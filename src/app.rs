@@ -245,13 +245,13 @@ const GPU_TRIAL_LIMIT: Duration = Duration::from_secs(300);
 const ANSWER_EXTRA: usize = 32;
 
 fn find(store: &Store, bundle: &Bundle, merge: bool) -> Result<Files, OpenError> {
-    let name = &bundle.name;
     match store.state(&bundle.base) {
         FileState::Present => {}
         FileState::Missing | FileState::Partial { .. } => {
             let path = store.path(&bundle.base);
+            let handle = bundle.handle(&Bundle::default_dirs());
             return Err(OpenError::Missing(format!(
-                "`{}` is not there: run `judged pull {name}`",
+                "`{}` is not there: run `judged pull {handle}`",
                 path.display()
             )));
         }

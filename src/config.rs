@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 pub use self::error::ConfigError;
 pub use self::resolved::{Origin, Resolved, Sourced};
 use crate::backend::offload::{Layers, Wish};
-use crate::decision_log::{self, DEFAULT_PATHS};
+use crate::decision_log::{self, DEFAULT_PATH};
 use crate::edge;
 use crate::engine;
 use crate::judge::Policy;
@@ -382,7 +382,7 @@ impl Settings {
             kill_switch: Some(String::new()),
             spot_checks: Some(true),
             request_window: Some(86_400.0),
-            mask: Some(DEFAULT_PATHS.join(";")),
+            mask: Some(DEFAULT_PATH.to_owned()),
             retention_days: Some(400),
             retention_mib: Some(0),
             max_message_bytes: Some(1 << 20),

@@ -14,7 +14,7 @@ use crate::channel::Channel;
 
 pub use strict::MAX_DEPTH;
 use words::is_spelling;
-pub use words::{channel_named, squash};
+pub use words::{channel_named, squash, squash_name};
 
 /// The field, squashed, whose own fields count as the context's: real data hides flags and channels
 /// there.
@@ -27,6 +27,8 @@ pub struct Context {
     object: Value,
     /// The names of [`Context::fields`], squashed once: every rule asks for them.
     words: Vec<String>,
+    /// The same for [`Context::in_records`]; mostly there are none.
+    record_words: Vec<String>,
 }
 
 impl Context {
@@ -37,10 +39,16 @@ impl Context {
         let object: Value = serde_json::from_str(text).map_err(ContextError::Syntax)?;
         strict::check(text)?;
         match kind(&object) {
-            "object" => Ok(Context {
-                words: words_of(&object),
-                object,
-            }),
+            "object" => {
+                let mut context = Context {
+                    words: words_of(&object),
+                    record_words: Vec::new(),
+                    object,
+                };
+                let names = context.in_records().map(|(_, name, _)| squash_name(name));
+                context.record_words = names.collect();
+                Ok(context)
+            }
             found => Err(ContextError::NotAnObject { found }),
         }
     }
@@ -62,10 +70,33 @@ impl Context {
         });
         let fields = top.chain(below).zip(&self.words);
         fields.map(|((parent, name, value), word)| Field {
+            above: None,
             parent,
             name,
             word,
             value,
+        })
+    }
+
+    /// The fields, then those of a CRM's records on the prospect among them, such as `contact`.
+    pub fn fields_and_records(&self) -> impl Iterator<Item = Field<'_>> {
+        // The words first: where there are none, nobody looks for records.
+        let below = self.record_words.iter().zip(self.in_records());
+        let below = below.map(|(word, (record, name, value))| Field {
+            above: record.parent,
+            parent: Some(record.name),
+            name,
+            word,
+            value,
+        });
+        self.fields().chain(below)
+    }
+
+    /// Each record with a name and a value in it.
+    fn in_records(&self) -> impl Iterator<Item = (Field<'_>, &str, &Value)> {
+        let records = self.fields().filter(|field| is_record(field.word));
+        records.flat_map(|record| {
+            entries(record.value).map(move |(name, value)| (record, name, value))
         })
     }
 
@@ -118,9 +149,11 @@ impl Context {
 /// A key, its value, and where they stand.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Field<'a> {
+    /// Where the parent stands, if not at the top.
+    pub above: Option<&'a str>,
     pub parent: Option<&'a str>,
     pub name: &'a str,
-    /// The name, squashed.
+    /// The name, as [`squash_name`] has it.
     pub word: &'a str,
     pub value: &'a Value,
 }
@@ -128,22 +161,33 @@ pub struct Field<'a> {
 impl Field<'_> {
     /// As [`Context::get`] reads it.
     pub fn path(&self) -> String {
-        match self.parent {
-            Some(parent) => format!("{parent}.{}", self.name),
-            None => self.name.to_owned(),
+        match (self.above, self.parent) {
+            (Some(above), Some(parent)) => format!("{above}.{parent}.{}", self.name),
+            (None, Some(parent)) => format!("{parent}.{}", self.name),
+            (_, None) => self.name.to_owned(),
         }
     }
 }
 
 /// In the order of [`Context::fields`].
 fn words_of(object: &Value) -> Vec<String> {
-    let mut words: Vec<String> = entries(object).map(|(name, _)| squash(name)).collect();
+    let mut words: Vec<String> = entries(object).map(|(name, _)| squash_name(name)).collect();
     for (at, (_, signals)) in entries(object).enumerate() {
         if words[at] == SIGNALS {
-            words.extend(entries(signals).map(|(name, _)| squash(name)));
+            words.extend(entries(signals).map(|(name, _)| squash_name(name)));
         }
     }
     words
+}
+
+/// By its squashed name: an object on the prospect or the company, as a CRM hands it out whole.
+#[rustfmt::skip]
+fn is_record(word: &str) -> bool {
+    matches!(
+        word,
+        "properties" | "contact" | "prospect" | "recipient" | "recipientinfo" | "lead" | "person"
+            | "account" | "company" | "crunchbasecompany"
+    )
 }
 
 /// None but of an object.

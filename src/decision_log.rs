@@ -46,7 +46,7 @@ use self::writer::{Counts, Job, Message, Writer};
 pub use self::command::OUTCOMES_LIMIT;
 pub use self::error::LogError;
 pub use self::filter::Filter;
-pub use self::mask::{DEFAULT_PATHS, MASKED, Mask, MaskError};
+pub use self::mask::{DEFAULT_PATH, MASKED, Mask, MaskError};
 pub use self::meter::{DecisionLabels, Meter};
 pub use self::outcome::{Finding, FindingKind, Outcome};
 pub use self::reader::{Contents, PAGE_LIMIT, Page, Reader};

@@ -363,7 +363,8 @@ impl Thread {
                 false => State::Suspended(ready),
             });
         };
-        publish(self.adapter.load(Relaxed));
+        // The worker begins with the adapter on, and says so once it has taken it off.
+        publish(true);
         if let End::Broken(error) = worker.run(inbox, &self.adapter, &publish) {
             self.fail(State::Failed(error.to_string()));
         }

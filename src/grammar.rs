@@ -154,6 +154,11 @@ impl Grammar {
         let text = self.bytes(&forced);
         if let Some(line_end) = text.iter().position(|byte| *byte == b'\n') {
             answer.sentence.extend_from_slice(&text[line_end + 1..]);
+            let ends = forced.iter().scan(0_usize, |end, token| {
+                *end += self.tokenizer.piece(*token).len();
+                Some(*end)
+            });
+            answer.sentence_tokens = ends.filter(|end| *end > line_end + 1).count();
         }
         answer.tokens.extend(forced);
         Ok(answer)
@@ -315,20 +320,16 @@ impl Answer<'_> {
             tokenizer.end_tokens().contains(&token)
                 || (piece.len() <= room.max(1) && (!closing || self.completes_character(piece)))
         };
+        let likeliest = likeliest(&logits[..logits.len().min(mask.len())]);
+        let likeliest = likeliest.ok_or(GrammarError::NoNumbers)?;
         // Mostly the likeliest of all is allowed.
-        if let Some(token) = likeliest(&logits[..logits.len().min(mask.len())])
-            && mask.is_allowed(token)
-            && fits(token)
-        {
-            return Ok(token);
+        if mask.is_allowed(likeliest) && fits(likeliest) {
+            return Ok(likeliest);
         }
         let mut best: Option<(Token, f32)> = None;
         for token in mask.iter() {
-            let logit = match logits.get(token as usize) {
-                // Not a number never wins, and a row of them still gives a token.
-                Some(logit) if !logit.is_nan() => *logit,
-                _ => f32::NEG_INFINITY,
-            };
+            let logit = logits.get(token as usize).copied();
+            let logit = logit.unwrap_or(f32::NEG_INFINITY);
             if best.is_none_or(|(_, most)| logit > most) && fits(token) {
                 best = Some((token, logit));
             }
@@ -372,15 +373,19 @@ fn check(matcher: &Matcher) -> Result<(), GrammarError> {
     }
 }
 
-/// The first of those with the largest logit.
+/// The first of those with the largest logit; none where they are not all numbers.
 fn likeliest(logits: &[f32]) -> Option<Token> {
     let mut best = (None, f32::NEG_INFINITY);
     for (token, logit) in logits.iter().enumerate() {
+        if logit.is_nan() {
+            return None;
+        }
         if *logit > best.1 {
             best = (Some(token), *logit);
         }
     }
-    Token::try_from(best.0?).ok()
+    let (token, logit) = best;
+    Token::try_from(token.filter(|_| logit.is_finite())?).ok()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -410,6 +415,8 @@ pub enum GrammarError {
     Bounds { tokens: usize, bytes: usize },
     #[error("no token is allowed although the answer is not finished")]
     Stuck,
+    #[error("the logits are no numbers")]
+    NoNumbers,
 }
 
 impl GrammarError {

@@ -1,62 +1,56 @@
 #!/usr/bin/env python3
 """Averages adapters weight by weight: what two passes have learned of opposite errors evens out.
 
-    .venv/bin/python training/average.py target/third target/fourth --out target/adapter
+    .venv/bin/python training/average.py models/tenacious-judge.lora.gguf target/fifth --out target/adapter
 
-The adapters are PEFT folders of the same shape, each of which went on from the one before; adapters
-that began apart have nothing to average. Convert the result with `judged convert-adapter OUT`.
+The adapters are PEFT folders or GGUF files of the same shape, each of which went on from the one before;
+adapters that began apart have nothing to average. Convert the result with `judged convert-adapter OUT`.
 """
 
 import argparse
-import json
 import shutil
 from pathlib import Path
 
+import adapter
 import torch
-from safetensors.torch import load_file, save_file
-
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-# What weights are multiplied by: the mean gets one of it.
-SCALING = "r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern"
+from safetensors.torch import save_file
 
 
-def average(folders, out):
-    if out.resolve() in [folder.resolve() for folder in folders]:
+def average(paths, out):
+    if out.resolve() in [path.resolve() for path in paths]:
         raise ValueError(f"{out} is an adapter that is averaged, and would be lost")
-    scalings = [scaling(folder) for folder in folders]
-    for folder, found in zip(folders, scalings):
-        for name in SCALING:
-            if found[name] != scalings[0][name]:
-                raise ValueError(f"{folder} has another {name} than {folders[0]}")
-    adapters = [load_file(folder / WEIGHTS) for folder in folders]
-    first = {name: tensor.shape for name, tensor in adapters[0].items()}
-    for folder, adapter in zip(folders, adapters):
-        if {name: tensor.shape for name, tensor in adapter.items()} != first:
-            raise ValueError(f"{folder} has other tensors than {folders[0]}")
+    folder = next((path for path in paths if path.is_dir()), None)
+    if folder is None:
+        raise ValueError("one at least must be a PEFT folder, whose settings the mean gets")
+    (scaling, first), *others = adapters = [adapter.read(path) for path in paths]
+    for path, (other_scaling, other) in zip(paths[1:], others):
+        for name in scaling:
+            if other_scaling[name] != scaling[name]:
+                raise ValueError(f"{path} has another {name} than {paths[0]}")
+        if shapes(other) != shapes(first):
+            raise ValueError(f"{path} has other tensors than {paths[0]}")
     mean = {
-        name: torch.stack([adapter[name].float() for adapter in adapters]).mean(0)
+        name: torch.stack([weights[name].float() for _, weights in adapters]).mean(0)
         for name in first
     }
     out.mkdir(parents=True, exist_ok=True)
-    save_file(mean, out / WEIGHTS)
-    shutil.copy(folders[0] / CONFIG, out / CONFIG)
+    save_file(mean, out / adapter.WEIGHTS)
+    shutil.copy(folder / adapter.CONFIG, out / adapter.CONFIG)
 
 
-def scaling(folder):
-    config = json.loads((folder / CONFIG).read_text("utf-8"))
-    # What is absent, null, false or empty is off.
-    return {name: config.get(name) or None for name in SCALING}
+def shapes(weights):
+    return {name: weight.shape for name, weight in weights.items()}
 
 
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH")
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER")
     options = parser.parse_args()
     try:
-        average(options.folders, options.out)
+        average(options.paths, options.out)
     except (OSError, ValueError) as error:
         raise SystemExit(f"error: {error}") from error
 

@@ -153,13 +153,18 @@ def _channel(asked, context):
         if not isinstance(asked, str) or asked.lower() not in CHANNELS:
             raise ValueError(f"`{asked}` is no channel")
         return asked.lower()
-    top = [(_squash(name), value) for name, value in context.items()]
+    top = [(_squash_name(name), value) for name, value in context.items()]
     signals = [value for word, value in top if word == "availablesignals" and isinstance(value, dict)]
-    below = [(_squash(name), value) for fields in signals for name, value in fields.items()]
+    below = [(_squash_name(name), value) for fields in signals for name, value in fields.items()]
     places = ("intendedchannel", top), ("channel", top), ("intendedchannel", below)
     named = (value for place, fields in places for word, value in fields if word == place)
     first = _squash(next((name for name in named if isinstance(name, str)), "email"))
     return next((channel for channel, words in CHANNELS.items() if first in words), "email")
+
+
+def _squash_name(name):
+    """Salesforce marks what its customers add: `Channel__c`."""
+    return _squash(name.removesuffix("__c"))
 
 
 def _squash(text):

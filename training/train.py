@@ -109,7 +109,7 @@ class Trainer:
             if isinstance(module, LoraLayer):
                 module.cast_input_dtype_enabled = False  # autocast does it, without two copies
         if args.start:
-            adapter.put(self.model, adapter.read(args.start))
+            adapter.put(self.model, args.start, args.alpha)
         self.weights = [weight for weight in self.model.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(self.weights, lr=args.rate, betas=(0.9, 0.98), weight_decay=0.01)
         self.plan = [step for epoch in range(args.epochs) for step in self.epoch(epoch)]

@@ -36,18 +36,21 @@ def common_prefix(sequences):
     return min(length, len(first))
 
 
+def shared_by(prompts):
+    """The last token of a prompt gives the label: it stays in the leaf."""
+    return min(common_prefix(prompts), min(map(len, prompts)) - 1)
+
+
 def grow(encoded):
     """The rubric's tokens, and the groups. `encoded` holds (case, prompt ids, answer ids)."""
     by_context = {}
     for case, prompt, answer in encoded:
         by_context.setdefault((case.context, case.channel), []).append((case, prompt, answer))
     prompts = [prompt for _, prompt, _ in encoded]
-    rubric = prompts[0][: common_prefix(prompts)]
+    rubric = prompts[0][: shared_by(prompts)]
     groups = []
     for members in by_context.values():
-        shared = common_prefix([prompt for _, prompt, _ in members])
-        # The last token of a prompt gives the label: it stays in the leaf.
-        shared = min(shared, min(len(prompt) for _, prompt, _ in members) - 1)
+        shared = shared_by([prompt for _, prompt, _ in members])
         group = Group(members[0][1][len(rubric) : shared])
         for case, prompt, answer in members:
             rest = prompt[shared:]

@@ -6,7 +6,7 @@
 // or e-mail. Verdicts are appended as they get ready. After a crash give the same lines again: an id
 // that the daemon knows gets the same decision, and may be twice in the files.
 
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, existsSync, realpathSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -146,4 +146,6 @@ async function main([verdicts, outbox]) {
   judge.close();
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) await main(process.argv.slice(2));
+// The path of the program may be a link, that of the module is none.
+const [, program, ...files] = process.argv;
+if (program && existsSync(program) && realpathSync(program) === fileURLToPath(import.meta.url)) await main(files);

@@ -20,7 +20,7 @@ pub struct Reply {
     pub fault: Option<Fault>,
 }
 
-/// What is to go wrong at the end of a prompt's prefill.
+/// What is to go wrong: at the end of a prompt's prefill, where nothing else is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     Panic,
@@ -29,6 +29,8 @@ pub enum Fault {
     DecodeError,
     /// The row of logits holds no numbers.
     NotFinite,
+    /// That row does, and those after it do not.
+    NotFiniteLater,
     /// The row prefers what is no label.
     Unmeant,
     /// The step takes this long.
@@ -43,6 +45,8 @@ pub struct ScriptedSource {
     pub capacity: Capacity,
     /// How long each token of a batch takes.
     pub per_token: Duration,
+    /// How long it takes to copy cells, out or back.
+    pub per_copy: Duration,
     /// Opening fails with this.
     pub refuses: Option<String>,
     /// Opening takes this long.
@@ -60,6 +64,7 @@ impl ScriptedSource {
                 sequences: 16,
             },
             per_token: Duration::ZERO,
+            per_copy: Duration::ZERO,
             refuses: None,
             load_time: Duration::ZERO,
         }
@@ -109,7 +114,7 @@ impl Scripted {
         let reply = (self.source.script)(&prompt);
         if said.is_empty() {
             match reply.fault {
-                None => {}
+                None | Some(Fault::NotFiniteLater) => {}
                 #[expect(clippy::panic, reason = "the fault under test")]
                 Some(Fault::Panic) => panic!("a panic that the script asked for"),
                 Some(Fault::Abort) => std::process::abort(),
@@ -121,6 +126,8 @@ impl Scripted {
                     return Err(DecodeError::Runtime(reason));
                 }
             }
+        } else if reply.fault == Some(Fault::NotFiniteLater) {
+            row.fill(f32::NAN);
         }
         let answer = format!("{}\n{}", reply.label, reply.sentence);
         let next = match answer.as_bytes().strip_prefix(said) {
@@ -214,6 +221,7 @@ impl Backend for Scripted {
 
     /// The cells of a token are its number.
     fn save(&mut self, sequence: SequenceId, range: Range<usize>) -> Result<Cells, DecodeError> {
+        std::thread::sleep(self.source.per_copy);
         let held = self.sequences.get(&sequence).map_or(&[][..], Vec::as_slice);
         let tokens = held.get(range.clone()).ok_or(DecodeError::Length {
             sequence: sequence.0,
@@ -233,6 +241,7 @@ impl Backend for Scripted {
         sequence: SequenceId,
         runs: &[(&Cells, usize)],
     ) -> Result<(), DecodeError> {
+        std::thread::sleep(self.source.per_copy);
         let held = self.sequences.entry(sequence).or_default();
         if !held.is_empty() {
             return Err(DecodeError::Length {

@@ -6,11 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{Backend, DecodeError, Description, SequenceId, Span, Token, gave_numbers};
 
-/// Tokens per second.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Speed {
+    /// Tokens per second that it reads.
     pub prefill: f64,
+    /// Tokens per second that it writes.
     pub decode: f64,
+    /// Seconds that it takes to copy a sequence's cells out of the context, and back.
+    pub copying: f64,
 }
 
 const PREFILL_TOKENS: usize = 256;
@@ -32,7 +35,12 @@ const PER_THREAD: [(&str, Speed); 4] = [
 ];
 
 const fn speed(prefill: f64, decode: f64) -> Speed {
-    Speed { prefill, decode }
+    Speed {
+        prefill,
+        decode,
+        // Not measured there.
+        copying: 0.0,
+    }
 }
 
 impl Speed {
@@ -62,12 +70,23 @@ impl Speed {
             backend.decode(&[span(sequence, text.len() + index, &token)])?;
         }
         let decode = DECODE_TOKENS as f64 / started.elapsed().as_secs_f64();
-        Ok(Self { prefill, decode })
+        let held = text.len() + DECODE_TOKENS;
+        let started = Instant::now();
+        let cells = backend.save(sequence, 0..held)?;
+        backend.release(sequence)?;
+        backend.restore(sequence, &[(&cells, held)])?;
+        let copying = started.elapsed().as_secs_f64();
+        Ok(Self {
+            prefill,
+            decode,
+            copying,
+        })
     }
 
-    /// How long a judgement takes whose context and draft are new, with its sentence.
+    /// How long a judgement takes whose context and draft are new, with its sentence. It begins
+    /// with kept cells, and its own are kept: on a GPU that is thousands of small copies.
     pub fn judgement_seconds(&self) -> f64 {
-        NEW_TOKENS / self.prefill + ANSWER_TOKENS / self.decode
+        NEW_TOKENS / self.prefill + ANSWER_TOKENS / self.decode + self.copying
     }
 
     /// What such CPU code gives with as many threads; `None` where we have no figure.
@@ -80,6 +99,7 @@ impl Speed {
             prefill: one.prefill * threads,
             // Beyond a few threads decode waits for memory.
             decode: one.decode * threads.min(4.0),
+            ..*one
         })
     }
 
@@ -102,4 +122,32 @@ fn tokens(backend: &dyn Backend, count: usize) -> Vec<Token> {
     let text = "We help growing companies find senior engineers in their own time zone. ";
     let tokens = backend.tokenizer().tokenize(text.as_bytes());
     tokens.into_iter().cycle().take(count).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::backend::Source;
+    use crate::backend::scripted::{Reply, ScriptedSource};
+    use crate::verdict::Label;
+
+    #[test]
+    fn a_judgement_takes_the_time_of_its_copies_too() {
+        let mut source = ScriptedSource::new(|_| Reply {
+            label: Label::Pass,
+            sentence: String::new(),
+            fault: None,
+        });
+        source.per_copy = Duration::from_millis(50);
+        let mut measured = None;
+        let opened = source.open(&|| (), &mut |backend| {
+            measured = Some(Speed::measure(backend));
+            Ok(())
+        });
+        opened.unwrap();
+        let speed = measured.unwrap().unwrap();
+        assert!(speed.judgement_seconds() >= 0.1, "{speed:?}");
+    }
 }

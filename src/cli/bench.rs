@@ -2,6 +2,7 @@ mod plan;
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{ArgMatches, Args};
@@ -176,7 +177,7 @@ async fn measure(
         let access = args.access.read()?;
         return measure_at(args, plan, &args.addr, &args.control_addr, &access).await;
     }
-    let own = match own(args, matches).await {
+    let own = match own(args, matches, plan.deadline).await {
         Ok(own) => own,
         Err(error) => return failed(error),
     };
@@ -187,8 +188,13 @@ async fn measure(
 }
 
 /// A daemon of our own, with its model loaded.
-async fn own(args: &BenchArgs, matches: Option<&ArgMatches>) -> anyhow::Result<OwnDaemon> {
-    let own = args.engine.start(Decider::Daemon, matches).await?;
+async fn own(
+    args: &BenchArgs,
+    matches: Option<&ArgMatches>,
+    deadline: Duration,
+) -> anyhow::Result<OwnDaemon> {
+    let own = args.engine.start(Decider::Daemon, matches, deadline);
+    let own = own.await?;
     let (_, control) = own.addresses();
     let status = settled(Client::connect(&control).await?).await?;
     match status.degraded_reason {

@@ -8,7 +8,7 @@ use crate::app::llama_source;
 use crate::backend::llama::{RUNTIME, available_threads, backends_dir};
 use crate::backend::speed::Speed;
 use crate::backend::{Description, OpenError, Source};
-use crate::config::{BUNDLE, Config, Settings};
+use crate::config::{Config, Settings};
 use crate::exit_code::ExitCode;
 use crate::models::{Bundle, FileState, Store};
 
@@ -20,8 +20,8 @@ use crate::models::{Bundle, FileState, Store};
 #[derive(Args, Debug)]
 pub struct DoctorArgs {
     /// The model bundle: a name, or the path of a manifest.
-    #[arg(long, value_name = "NAME", default_value = BUNDLE, env = "JUDGED_BUNDLE")]
-    bundle: String,
+    #[arg(long, value_name = "NAME", env = "JUDGED_BUNDLE")]
+    bundle: Option<String>,
 
     /// The store of model files.
     #[arg(long, value_name = "DIR", env = "JUDGED_MODEL_DIR")]
@@ -32,8 +32,8 @@ pub struct DoctorArgs {
     no_adapter: bool,
 
     /// Threads of the model; 0 means as many as may run here.
-    #[arg(long, value_name = "N", default_value_t = 0, env = "JUDGED_THREADS")]
-    threads: u32,
+    #[arg(long, value_name = "N", env = "JUDGED_THREADS")]
+    threads: Option<u32>,
 
     /// As in `judged serve`.
     #[arg(long, value_name = "auto|N", env = "JUDGED_GPU_LAYERS")]
@@ -46,6 +46,10 @@ pub struct DoctorArgs {
     /// As in `judged serve`.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", env = "JUDGED_MERGE_ADAPTER")]
     merge_adapter: Option<bool>,
+
+    /// A TOML file of settings, as `judged serve` reads it.
+    #[arg(long, value_name = "FILE", env = "JUDGED_CONFIG")]
+    config: Option<PathBuf>,
 
     /// Print JSON.
     #[arg(long)]
@@ -85,16 +89,16 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
 
 fn examine(args: &DoctorArgs) -> anyhow::Result<Findings> {
     let settings = Settings {
-        bundle: Some(args.bundle.clone()),
+        bundle: args.bundle.clone(),
         model_dir: args.model_dir.clone(),
-        threads: Some(args.threads),
+        threads: args.threads,
         gpu_layers: args.gpu_layers.clone(),
         gpu_device: args.gpu_device.clone(),
         merge_adapter: args.merge_adapter,
         slots: Some(1),
         ..Settings::default()
     };
-    let config = Config::new(&settings.resolve(None, None)?)?;
+    let config = Config::new(&settings.resolve(None, args.config.as_deref())?)?;
     let mut bundle = Bundle::find(&config.bundle, &Bundle::default_dirs())?;
     if args.no_adapter {
         bundle.adapter = None;

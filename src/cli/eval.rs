@@ -217,7 +217,7 @@ async fn measure(
     matches: Option<&ArgMatches>,
     plan: &Plan,
 ) -> anyhow::Result<ExitCode> {
-    let judge = match Judge::find(args, matches).await {
+    let judge = match Judge::find(args, matches, plan.timeout).await {
         Ok(judge) => judge,
         Err(error) => {
             print::error_chain(error.as_ref());

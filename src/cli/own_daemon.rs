@@ -1,6 +1,6 @@
 //! A daemon in this process, for commands that measure one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -15,6 +15,7 @@ use crate::config::{BUNDLE, Config, ModeName, Settings};
 use crate::edge::{self, Guard};
 use crate::eval::record::Decider;
 use crate::exit_code::ExitCode;
+use crate::judge::Policy;
 use crate::kill_switch::{Share, Thresholds};
 use crate::models::Bundle;
 use crate::verdict::Mode;
@@ -109,6 +110,9 @@ pub struct OwnDaemon {
 /// How long a model may take to load.
 const LOADING: Duration = Duration::from_secs(600);
 
+/// A week, as for `max_deadline`: more seconds than any clock can add may be asked for.
+const LONGEST: Duration = Duration::from_secs(604_800);
+
 impl EngineArgs {
     /// They are of no use to a daemon that runs already; `why` says which it is.
     pub fn refuse_flags(
@@ -173,14 +177,14 @@ impl EngineArgs {
         }
     }
 
-    /// Starts it, on free ports, with a state that ends with it. With the rules as deciders it loads no
-    /// model.
-    pub async fn start(
+    /// On free ports, and patient enough for who waits as long as `timeout`.
+    fn config(
         &self,
         decider: Decider,
         matches: Option<&ArgMatches>,
-    ) -> anyhow::Result<OwnDaemon> {
-        let folder = tempfile::tempdir().context("cannot make a folder for the daemon's state")?;
+        timeout: Duration,
+        state_dir: &Path,
+    ) -> Result<Config, Refusal> {
         let usage = |error: &dyn std::fmt::Display| Refusal::Usage(error.to_string());
         let file = self.config.as_deref();
         let mut resolved = self
@@ -191,7 +195,9 @@ impl EngineArgs {
         resolved.remove("otlp_endpoint");
         let config = Config::new(&resolved).map_err(|error| usage(&error))?;
         let loopback = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-        let config = Config {
+        let max_deadline = config.policy.max_deadline.max(timeout.min(LONGEST));
+        let longer = max_deadline.saturating_sub(config.policy.max_deadline);
+        Ok(Config {
             listen: loopback,
             control_listen: loopback,
             // Whoever watches the daemon of the same settings file does not mean this one.
@@ -203,14 +209,34 @@ impl EngineArgs {
                 malformed_share: Share::percent(100),
                 ..config.kill_switch
             },
-            state_dir: folder.path().to_owned(),
+            policy: Policy {
+                max_deadline,
+                ..config.policy
+            },
+            state_dir: state_dir.to_owned(),
             // Nobody else is to reach it, and we show no token.
             edge: edge::Config {
                 guard: Guard::default(),
-                ..config.edge
+                limits: edge::Limits {
+                    call: config.edge.limits.call + longer,
+                    ..config.edge.limits
+                },
             },
             ..config
-        };
+        })
+    }
+
+    /// Starts it, with a state that ends with it. With the rules as deciders it loads no model.
+    /// `timeout` is the longest that somebody waits for one of its answers.
+    pub async fn start(
+        &self,
+        decider: Decider,
+        matches: Option<&ArgMatches>,
+        timeout: Duration,
+    ) -> anyhow::Result<OwnDaemon> {
+        let folder = tempfile::tempdir().context("cannot make a folder for the daemon's state")?;
+        let config = self.config(decider, matches, timeout, folder.path())?;
+        let usage = |error: &dyn std::fmt::Display| Refusal::Usage(error.to_string());
         let bundle =
             Bundle::find(&config.bundle, &Bundle::default_dirs()).map_err(|error| usage(&error))?;
         let app = match decider {
@@ -265,5 +291,36 @@ pub async fn settled(mut control: Client) -> Result<Status, ClientError> {
             told = true;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        engine: EngineArgs,
+    }
+
+    #[test]
+    fn it_answers_as_late_as_somebody_waits() {
+        let cli = Cli::try_parse_from(["judged"]).unwrap();
+        let config = |timeout| {
+            let config = cli
+                .engine
+                .config(Decider::Daemon, None, timeout, Path::new("state"));
+            config.unwrap()
+        };
+        let usual = config(Duration::from_secs(20));
+        assert_eq!(usual.policy.max_deadline, Duration::from_secs(120));
+        let patient = config(Duration::from_secs(600));
+        assert_eq!(patient.policy.max_deadline, Duration::from_secs(600));
+        let longer = patient.edge.limits.call - usual.edge.limits.call;
+        assert_eq!(longer, Duration::from_secs(480));
+        assert_eq!(config(Duration::MAX).policy.max_deadline, LONGEST);
     }
 }

@@ -1,8 +1,8 @@
 //! `judged spot-check`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Args;
 use serde_json::json;
 
@@ -35,11 +35,7 @@ pub struct SpotCheckArgs {
 }
 
 pub fn run(args: &SpotCheckArgs) -> anyhow::Result<ExitCode> {
-    let suite = match &args.suite {
-        None => String::new(),
-        Some(path) => std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the suite `{}`", path.display()))?,
-    };
+    let suite = args.suite.as_deref().map_or(Ok(String::new()), read)?;
     let checked = super::runtime()?.block_on(async {
         let mut client = args.control.connect().await?;
         let bar = print::bar("asked");
@@ -73,4 +69,15 @@ pub fn run(args: &SpotCheckArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::Tripped);
     }
     Ok(ExitCode::Ok)
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the suite `{shown}`"))?;
+    // To the daemon no text at all means the suite that comes with it.
+    if text.is_empty() {
+        bail!("the suite `{shown}` has no case");
+    }
+    Ok(text)
 }

@@ -65,6 +65,13 @@ impl Checks<'_> {
         let mask = self.mask(settings.mask.as_deref());
         let retention_days = self.within("retention_days", settings.retention_days, 0, MOST_DAYS);
         let retention_mib = self.within("retention_mib", settings.retention_mib, 0, u32::MAX);
+        if let (Some(days @ 1..), Some(window)) = (retention_days, request_window)
+            && window > DAY * days
+        {
+            let problem = "it is longer than `retention_days` keeps decisions: shorten it, or keep \
+                           them for longer";
+            self.problem("request_window", problem);
+        }
         let max_message_bytes = self.within(
             "max_message_bytes",
             settings.max_message_bytes,

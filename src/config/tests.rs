@@ -100,6 +100,22 @@ fn all_that_is_wrong_is_reported_together_with_its_origin() {
 }
 
 #[test]
+fn a_request_id_stands_for_its_decision_no_longer_than_that_is_kept() {
+    let problems = problems(&["--retention-days=1", "--request-window=86401"]);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    let start = "`request_window` (flag): it is longer than `retention_days`";
+    assert!(problems[0].starts_with(start), "{problems:?}");
+    let allowed: [&[&str]; 3] = [
+        &["--retention-days=1"],
+        &["--retention-days=7", "--request-window=604800"],
+        &["--retention-days=0", "--request-window=604800"],
+    ];
+    for flags in allowed {
+        assert!(config(flags).is_ok(), "{flags:?}");
+    }
+}
+
+#[test]
 fn nobody_supervises_unless_asked_and_a_stuck_engine_is_left_alone() {
     let default = config(&[]).unwrap();
     assert_eq!(default.supervise, None);

@@ -131,6 +131,7 @@ fn the_channel_is_read_in_many_spellings() {
         (r#"{"intended_channel":"E-Mail"}"#, Some(Channel::Email)),
         (r#"{"intended_channel":"mail"}"#, Some(Channel::Email)),
         (r#"{"channel":"text"}"#, Some(Channel::Sms)),
+        (r#"{"Channel__c":"text"}"#, Some(Channel::Sms)),
         (r#"{"channel":" SMS "}"#, Some(Channel::Sms)),
         (
             r#"{"available_signals":{"intended_channel":"LinkedIn InMail"}}"#,
@@ -192,6 +193,29 @@ fn fields_are_found_in_any_spelling() {
         below,
         ["Available Signals.Thread-ID", "available_signals.x"]
     );
+}
+
+#[test]
+fn records_follow_the_fields_and_are_looked_into_once() {
+    let context = parse(
+        r#"{"Contact":{"Opt_Out__c":true,"lead":{"x":1}},"company":"Acme",
+        "available_signals":{"account":{"size":1},"threads":[{"x":1}]},"Size__c":2}"#,
+    );
+    let found = context.fields_and_records();
+    let found: Vec<_> = found.map(|field| (field.path(), field.word)).collect();
+    let expected = [
+        ("Contact", "contact"),
+        ("company", "company"),
+        ("available_signals", "availablesignals"),
+        ("Size__c", "size"),
+        ("available_signals.account", "account"),
+        ("available_signals.threads", "threads"),
+        ("Contact.Opt_Out__c", "optout"),
+        ("Contact.lead", "lead"),
+        ("available_signals.account.size", "size"),
+    ];
+    assert_eq!(found, expected.map(|(path, word)| (path.to_owned(), word)));
+    assert_eq!(context.fields().count(), 6);
 }
 
 #[test]

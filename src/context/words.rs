@@ -18,6 +18,11 @@ pub fn squash(text: &str) -> String {
         .collect()
 }
 
+/// The name of a field, squashed. Salesforce marks what its customers add: `Email_Opt_Out__c`.
+pub fn squash_name(name: &str) -> String {
+    squash(name.strip_suffix("__c").unwrap_or(name))
+}
+
 /// Whether a text is a squashed word, in any spelling.
 pub fn is_spelling(text: &str, word: &str) -> bool {
     let letters = text.chars().filter(|c| c.is_alphanumeric());

@@ -27,6 +27,15 @@ impl Case {
         self.expected != Label::Pass
     }
 
+    /// Whether the label is the expected one; where that is not scored, whether the draft was let
+    /// out or stopped as it should be.
+    pub fn is_right(&self, label: Label) -> bool {
+        match self.exact {
+            true => label == self.expected,
+            false => (label == Label::Pass) == (self.expected == Label::Pass),
+        }
+    }
+
     /// Over all that is asked and expected: another hash is another case.
     pub fn hash(&self) -> String {
         let mut hash = Sha256::new();

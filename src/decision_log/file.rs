@@ -186,6 +186,8 @@ pub fn connect(path: &Path, access: OpenFlags) -> Result<Connection, LogError> {
     let ready = connection
         .busy_timeout(BUSY_TIMEOUT)
         .and_then(|()| connection.pragma_update(None, "trusted_schema", false))
+        // There may be no folder for temporary files, where a deletion's journal would go.
+        .and_then(|()| connection.pragma_update(None, "temp_store", "MEMORY"))
         // Without it a statement is planned anew for each value that is bound to it.
         .and_then(|()| connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true));
     ready.map_err(|error| LogError::of_sqlite("open", path, &error))?;

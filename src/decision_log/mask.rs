@@ -1,5 +1,7 @@
 //! What of a judged content must not be kept.
 
+use std::collections::HashSet;
+use std::ptr;
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -10,15 +12,15 @@ use serde_json_path::JsonPath;
 pub const MASKED: &str = "[masked]";
 
 /// What is masked unless the operator says otherwise: who the recipient is and
-/// how to reach that person.
-pub const DEFAULT_PATHS: [&str; 6] = [
-    "$.context..email",
-    "$.context..recipient_email",
-    "$.context..phone",
-    "$.context..recipient_phone",
-    "$.context..recipient_name",
-    "$.context..linkedin_url",
-];
+/// how to reach that person, as CRMs spell it. A name in a path is one spelling.
+pub const DEFAULT_PATH: &str = "$.context..[\
+    'email','Email','emails','Emails','email_address','emailAddress','EmailAddress',\
+    'work_email','workEmail','WorkEmail','recipient_email','recipientEmail','RecipientEmail',\
+    'phone','Phone','phones','Phones','phone_number','phoneNumber','PhoneNumber',\
+    'mobile','Mobile','mobilephone','mobile_phone','mobilePhone','MobilePhone',\
+    'recipient_phone','recipientPhone','RecipientPhone',\
+    'recipient_name','recipientName','RecipientName',\
+    'linkedin_url','linkedinUrl','linkedInUrl','LinkedInUrl']";
 
 /// JSON paths (RFC 9535) into `{"context": …, "draft": …}`.
 #[derive(Clone, Debug)]
@@ -54,29 +56,19 @@ impl Mask {
 
     /// Masks the values; tells where they stood, as normalized paths.
     pub(super) fn apply(&self, content: &mut Value) -> Masked {
-        let mut found: Vec<(usize, String, String)> = Vec::new();
-        for path in &self.paths {
-            // Most select nothing, which costs less to tell without the places.
-            if path.query(content).is_empty() {
-                continue;
-            }
-            let nodes = path.query_located(content);
-            found.extend(nodes.iter().map(|node| {
-                let location = node.location();
-                let pointer = location.to_json_pointer();
-                (location.len(), pointer, location.to_string())
-            }));
+        let whole: &Value = content;
+        let nodes = self.paths.iter().flat_map(|path| path.query(whole));
+        // A query that told the places would copy the place of each value once for each name.
+        let selected: HashSet<*const Value> = nodes.map(ptr::from_ref).collect();
+        let mut found = Vec::new();
+        if !selected.is_empty() {
+            hide(content, &Place::Whole, &selected, &mut found);
         }
-        // A masked value has no parts any more: the outer ones go first.
         found.sort();
-        found.dedup();
         let mut masked = Masked::default();
         for (_, pointer, path) in found {
-            if let Some(value) = content.pointer_mut(&pointer) {
-                *value = MASKED.into();
-                masked.pointers.push(pointer);
-                masked.paths.push(path);
-            }
+            masked.pointers.push(pointer);
+            masked.paths.push(path);
         }
         masked
     }
@@ -84,10 +76,10 @@ impl Mask {
 
 impl Default for Mask {
     fn default() -> Self {
-        // A test reads every default path.
-        let paths = DEFAULT_PATHS.iter().flat_map(|path| JsonPath::parse(path));
+        // A test reads it.
+        let path = JsonPath::parse(DEFAULT_PATH);
         Self {
-            paths: paths.collect(),
+            paths: path.into_iter().collect(),
         }
     }
 }
@@ -106,6 +98,70 @@ impl Masked {
                 .strip_prefix(masked.as_str())
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         })
+    }
+}
+
+/// Where a value stands: in another, by its name or its index.
+enum Place<'a> {
+    Whole,
+    Name(&'a Place<'a>, &'a str),
+    Index(&'a Place<'a>, usize),
+}
+
+/// How deep a value stood, its JSON pointer and its normalized path.
+type Found = (usize, String, String);
+
+impl Place<'_> {
+    fn told(&self) -> Found {
+        match self {
+            Place::Whole => (0, String::new(), "$".to_owned()),
+            Place::Name(holder, name) => {
+                let (depth, mut pointer, mut path) = holder.told();
+                pointer.push('/');
+                pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
+                path.push_str("['");
+                path.push_str(name);
+                path.push_str("']");
+                (depth + 1, pointer, path)
+            }
+            Place::Index(holder, index) => {
+                let (depth, mut pointer, mut path) = holder.told();
+                let index = index.to_string();
+                pointer.push('/');
+                pointer.push_str(&index);
+                path.push('[');
+                path.push_str(&index);
+                path.push(']');
+                (depth + 1, pointer, path)
+            }
+        }
+    }
+}
+
+/// Masks what is selected, with all that it holds. A context is never deep: it was read strictly.
+fn hide(
+    value: &mut Value,
+    place: &Place<'_>,
+    selected: &HashSet<*const Value>,
+    found: &mut Vec<Found>,
+) {
+    if selected.contains(&ptr::from_ref::<Value>(value)) {
+        *value = MASKED.into();
+        found.push(place.told());
+        return;
+    }
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                hide(value, &Place::Name(place, name), selected, found);
+            }
+        }
+        Value::Array(values) => {
+            for (index, value) in values.iter_mut().enumerate() {
+                hide(value, &Place::Index(place, index), selected, found);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 

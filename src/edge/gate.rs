@@ -56,14 +56,21 @@ impl Gate {
             }
         };
         let place = match need {
-            Need::Nothing => activity.strangers_place(),
-            Need::Token | Need::Scope(_) => Arc::clone(&self.calls).try_acquire_owned().ok(),
+            Need::Nothing => activity
+                .strangers_place()
+                .ok_or(Failure::TooManyHealthChecks),
+            Need::Token | Need::Scope(_) => Arc::clone(&self.calls)
+                .try_acquire_owned()
+                .map_err(|_| Failure::TooManyCalls),
         };
-        let Some(place) = place else {
-            if let Some(untold) = FULL.due(Instant::now()) {
-                tracing::warn!(%peer, call = path, untold, "one call too many: refused");
+        let place = match place {
+            Ok(place) => place,
+            Err(failure) => {
+                if let Some(untold) = FULL.due(Instant::now()) {
+                    tracing::warn!(%peer, call = path, untold, "one call too many: refused");
+                }
+                return self.refused(&failure, activity.call(None));
             }
-            return self.refused(&Failure::TooManyCalls, activity.call(None));
         };
         let call = activity.call(Some(place));
         let caller = match &pass {

@@ -19,8 +19,9 @@ pub struct Meter {
     cached_tokens: AtomicU64,
     decode_tokens: AtomicU64,
     decode_steps: AtomicU64,
-    guessed_tokens: AtomicU64,
     held_tokens: AtomicU64,
+    /// Guessed, and not held: what was guessed is the sum, so that neither seems to go back.
+    missed_tokens: AtomicU64,
     prefix_cells: AtomicU64,
     prefill_micros: AtomicU64,
     decode_micros: AtomicU64,
@@ -64,8 +65,8 @@ impl Default for Meter {
             cached_tokens: AtomicU64::new(0),
             decode_tokens: AtomicU64::new(0),
             decode_steps: AtomicU64::new(0),
-            guessed_tokens: AtomicU64::new(0),
             held_tokens: AtomicU64::new(0),
+            missed_tokens: AtomicU64::new(0),
             prefix_cells: AtomicU64::new(0),
             prefill_micros: AtomicU64::new(0),
             decode_micros: AtomicU64::new(0),
@@ -83,6 +84,7 @@ impl Meter {
     }
 
     pub fn read(&self) -> Reading {
+        let held_tokens = self.held_tokens.load(Relaxed);
         Reading {
             running: self.running.load(Relaxed),
             abandoned: self.abandoned.load(Relaxed),
@@ -92,8 +94,8 @@ impl Meter {
             cached_tokens: self.cached_tokens.load(Relaxed),
             decode_tokens: self.decode_tokens.load(Relaxed),
             decode_steps: self.decode_steps.load(Relaxed),
-            guessed_tokens: self.guessed_tokens.load(Relaxed),
-            held_tokens: self.held_tokens.load(Relaxed),
+            guessed_tokens: held_tokens + self.missed_tokens.load(Relaxed),
+            held_tokens,
             prefix_cells: self.prefix_cells.load(Relaxed),
             prefill: Duration::from_micros(self.prefill_micros.load(Relaxed)),
             decode: Duration::from_micros(self.decode_micros.load(Relaxed)),
@@ -144,8 +146,9 @@ impl Meter {
     }
 
     pub(super) fn count_guessed(&self, guessed: usize, held: usize) {
-        self.guessed_tokens.fetch_add(guessed as u64, Relaxed);
+        let missed = guessed.saturating_sub(held);
         self.held_tokens.fetch_add(held as u64, Relaxed);
+        self.missed_tokens.fetch_add(missed as u64, Relaxed);
     }
 
     pub(super) fn set_prefix_cells(&self, cells: usize) {
@@ -165,5 +168,32 @@ impl Meter {
         micros.fetch_add(u64::try_from(took).unwrap_or(u64::MAX), Relaxed);
         count.fetch_add(tokens as u64, Relaxed);
         self.beat();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guess_that_held_never_moves_the_count_of_those_that_did_not() {
+        let meter = Meter::default();
+        meter.count_guessed(1000, 0);
+        std::thread::scope(|scope| {
+            let counting = scope.spawn(|| {
+                for _ in 0..1_000_000 {
+                    meter.count_guessed(1, 1);
+                }
+            });
+            while !counting.is_finished() {
+                let read = meter.read();
+                assert_eq!(read.guessed_tokens - read.held_tokens, 1000);
+            }
+        });
+        let read = meter.read();
+        assert_eq!(
+            (read.guessed_tokens, read.held_tokens),
+            (1_001_000, 1_000_000)
+        );
     }
 }

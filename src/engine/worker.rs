@@ -132,14 +132,22 @@ impl<'a> Worker<'a> {
             self.meter.set_prefix_cells(self.prefixes.used());
             if self.scheduler.is_idle() {
                 match jobs.recv_timeout(HEARTBEAT) {
-                    Ok(job) => self.accept(job),
+                    Ok(job) => {
+                        if let Err(error) = self.accept(job) {
+                            return End::Broken(error);
+                        }
+                    }
                     Err(RecvTimeoutError::Timeout) => continue,
                     Err(RecvTimeoutError::Disconnected) => return End::Closed,
                 }
             }
             loop {
                 match jobs.try_recv() {
-                    Ok(job) => self.accept(job),
+                    Ok(job) => {
+                        if let Err(error) = self.accept(job) {
+                            return End::Broken(error);
+                        }
+                    }
                     Err(TryRecvError::Empty) => break,
                     Err(TryRecvError::Disconnected) if self.scheduler.is_idle() => {
                         return End::Closed;
@@ -159,9 +167,10 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn accept(&mut self, job: Job) {
+    /// The error says that the backend does not work any more.
+    fn accept(&mut self, job: Job) -> Result<(), DecodeError> {
         if job.asker.is_displaced() {
-            return;
+            return Ok(());
         }
         let deadline = self.time(job.asker.deadline);
         // One that still waits has its turn among its caller's, which is no other caller's turn.
@@ -173,25 +182,40 @@ impl<'a> Worker<'a> {
         if let Some((id, active)) = same {
             self.scheduler.extend(*id, deadline);
             self.meter.count_joined();
-            return active.join(job.asker);
+            active.join(job.asker);
+            return Ok(());
         }
-        let id = self.next_id;
+        let epoch = self.epoch;
+        let is_late = |needed: Duration| epoch.elapsed() + needed > deadline;
+        let (mut arrival, mut needed) = self.arrival(&job);
+        if is_late(needed) {
+            // Some of what is ahead may have nobody left who waits for it. Only now: who asks for
+            // the same again joins it, and what was read of it is not lost.
+            self.dismiss().or_else(|error| self.recover(error))?;
+            (arrival, needed) = self.arrival(&job);
+        }
+        if is_late(needed) {
+            let error = JobError::DeadlineOutOfReach(needed);
+            job.asker.tell(Event::Failed(error));
+            return Ok(());
+        }
         self.next_id += 1;
+        self.scheduler.submit(arrival);
+        self.jobs.insert(arrival.id, Active::new(job));
+        Ok(())
+    }
+
+    /// What a new job brings to the queue, and how long it takes until its prompt is read.
+    fn arrival(&self, job: &Job) -> (Arrival, Duration) {
         let arrival = Arrival {
-            id,
+            id: self.next_id,
             caller: job.caller,
-            deadline,
+            deadline: self.time(job.asker.deadline),
             cached: self.expected(reusable(&job.prompt)),
             prompt: job.prompt.len(),
         };
         let unread = self.scheduler.tokens_ahead(job.caller) + arrival.unread();
-        let needed = times(self.meter.pace(), unread);
-        if self.epoch.elapsed() + needed > deadline {
-            let error = JobError::DeadlineOutOfReach(needed);
-            return job.asker.tell(Event::Failed(error));
-        }
-        self.scheduler.submit(arrival);
-        self.jobs.insert(id, Active::new(job));
+        (arrival, times(self.meter.pace(), unread))
     }
 
     /// How many of a prompt's tokens are kept, or will be, about, once the jobs before it are read.
@@ -259,7 +283,8 @@ impl<'a> Worker<'a> {
             self.end(id, None)?;
         }
         let pace = self.meter.pace();
-        for ended in self.scheduler.expire(self.epoch.elapsed(), pace) {
+        // At the same moment: a deadline that has passed since is no deadline out of reach.
+        for ended in self.scheduler.expire(self.time(now), pace) {
             let error = JobError::DeadlineOutOfReach(times(pace, ended.unread));
             self.close(ended.id, Some(Event::Failed(error)));
             self.free(ended.slot)?;

@@ -81,23 +81,27 @@ impl Writer {
         active.length += self.pending;
         let guess = &self.tokens[self.pending..];
         let mut held = 0;
-        loop {
-            if answer.advance(row(held))? == Progress::Finished {
-                speculator.remember(answer.tokens());
-                return Ok(Progress::Finished);
+        let outcome = loop {
+            match answer.advance(row(held)) {
+                Ok(Progress::More) => {}
+                Ok(Progress::Finished) => {
+                    speculator.remember(answer.tokens());
+                    break Ok(Progress::Finished);
+                }
+                Err(error) => break Err(error),
             }
             let chosen = answer.pending();
             if let Some(guessed) = self.guess.get(held) {
                 speculator.note(chosen.first() == Some(guessed));
             }
             if held == guess.len() || !guess[held..].starts_with(chosen) {
-                break;
+                break Ok(Progress::More);
             }
             held += chosen.len();
             active.length += chosen.len();
-        }
+        };
         meter.count_guessed(guess.len(), held);
         self.wrong = held < guess.len();
-        Ok(Progress::More)
+        outcome
     }
 }

@@ -13,7 +13,7 @@ use super::calibration::Calibration;
 use super::confusion::Confusion;
 use super::latency::Latency;
 use super::measure::{Group, Measures};
-use super::record::{Decider, Setup};
+use super::record::Setup;
 use super::report::{Report, Run};
 use super::wilson::Share;
 use crate::verdict::Label;
@@ -27,7 +27,7 @@ pub fn render(report: &Report) -> String {
         "{} of {} cases judged by {}",
         report.run.answered,
         report.run.selected,
-        decider(&report.setup)
+        report.setup.judge()
     );
     let body = html! {
         (setup(&report.setup))
@@ -63,14 +63,6 @@ pub fn page(command: &str, title: &str, body: &Markup) -> String {
         }
     };
     page.into_string()
-}
-
-fn decider(setup: &Setup) -> String {
-    match setup.decider {
-        Decider::Model => "the model alone".to_owned(),
-        Decider::Daemon => format!("the daemon in mode {}", setup.mode),
-        Decider::Rules => "the rules alone".to_owned(),
-    }
 }
 
 fn setup(setup: &Setup) -> Markup {

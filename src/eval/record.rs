@@ -81,6 +81,15 @@ pub enum Objection {
 }
 
 impl Setup {
+    /// Who is measured, for people.
+    pub fn judge(&self) -> String {
+        match self.decider {
+            Decider::Model => "the model alone".to_owned(),
+            Decider::Daemon => format!("the daemon in mode {}", self.mode),
+            Decider::Rules => "the rules alone".to_owned(),
+        }
+    }
+
     pub fn objection(&self, decision: &Decision) -> Option<Objection> {
         // What the model decided is its answer, be it held or without a sentence.
         if decision.decided_by == DecidedBy::Rules
@@ -151,14 +160,6 @@ impl Record {
     /// Whether the draft was let out or stopped as it should be, by whatever label.
     pub fn is_stopped_rightly(&self) -> bool {
         (self.label == Label::Pass) == (self.expected == Label::Pass)
-    }
-
-    /// By the measure that applies to the case.
-    pub fn is_right(&self) -> bool {
-        match self.exact {
-            true => self.is_exact(),
-            false => self.is_stopped_rightly(),
-        }
     }
 }
 

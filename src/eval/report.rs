@@ -93,7 +93,8 @@ impl Report {
         baseline: Option<&Baseline>,
     ) -> Self {
         let by_rules = |answer: &&Answer<'_>| answer.record.decided_by == DecidedBy::Rules;
-        let wrong = answers.iter().filter(|answer| !answer.record.is_right());
+        let is_wrong = |answer: &&Answer<'_>| !answer.case.is_right(answer.record.label);
+        let wrong = answers.iter().filter(is_wrong);
         Self {
             judged: env!("CARGO_PKG_VERSION"),
             setup,

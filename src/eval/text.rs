@@ -10,7 +10,7 @@ use super::confusion::Confusion;
 use super::latency::Latency;
 use super::measure::{Group, Measures};
 use super::rationale::Agreement;
-use super::record::{Decider, Setup};
+use super::record::Setup;
 use super::report::{Report, Run, Tokens, Wrong};
 use super::wilson::Share;
 use crate::verdict::Label;
@@ -73,18 +73,15 @@ impl Page {
     }
 
     pub(super) fn setup(&mut self, setup: &Setup, run: &Run) {
-        let decider = match setup.decider {
-            Decider::Model => "the model alone".to_owned(),
-            Decider::Daemon => format!("the daemon in mode {}", setup.mode),
-            Decider::Rules => "the rules alone".to_owned(),
-        };
         let model = setup.model.as_ref();
         let bundle = model.map_or("none", |model| &model.bundle);
         let adapter = model.and_then(|model| model.adapter_sha256.as_deref());
         let adapter = adapter.map_or("none", |sha256| sha256.get(..12).unwrap_or(sha256));
         self.line(format_args!(
-            "{HEAD}{} of {} cases judged by {decider}{HEAD:#}",
-            run.answered, run.selected
+            "{HEAD}{} of {} cases judged by {}{HEAD:#}",
+            run.answered,
+            run.selected,
+            setup.judge()
         ));
         self.line(format_args!("bundle {bundle}, adapter {adapter}"));
         if run.decided_by_rules > 0 {

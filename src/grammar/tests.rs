@@ -173,13 +173,17 @@ fn a_model_that_wants_control_tokens_gets_none() {
 }
 
 #[test]
-fn rows_that_are_no_numbers_still_end_a_sentence() {
+fn rows_that_are_no_numbers_give_no_sentence() {
     let grammar = grammar(48, 320);
     let size = ScriptedTokenizer::default().vocab_size();
-    for bad in [f32::NAN, f32::NEG_INFINITY, f32::INFINITY] {
-        write(&grammar, Label::Block, |_| vec![bad; size]);
+    let all = [f32::NAN, f32::NEG_INFINITY, f32::INFINITY].map(|bad| vec![bad; size]);
+    let mut one = vec![0.0; size];
+    one[3] = f32::NAN;
+    for row in all.into_iter().chain([one, Vec::new()]) {
+        let begun = grammar.begin(Label::Block, RationaleMode::Sentence);
+        let refused = begun.unwrap().advance(&row);
+        assert_eq!(refused, Err(GrammarError::NoNumbers), "{row:?}");
     }
-    write(&grammar, Label::Block, |_| Vec::new());
 }
 
 #[test]
@@ -239,16 +243,18 @@ fn evidence_is_a_rule_of_the_label_with_a_quotation_whatever_the_logits_say() {
 fn a_quotation_that_never_ends_is_ended_within_the_bounds() {
     let size = ScriptedTokenizer::default().vocab_size();
     let grammar = with_evidence(48, 320);
-    for byte in [b'a', b'\'', b'.', b' ', b'<', b'\n', 0, 0xf0] {
-        let evidence = write_in(RationaleMode::Evidence, &grammar, Label::Block, |_| {
-            let mut row = vec![0.0; size];
-            row[byte as usize] = 50.0;
-            row
-        });
-        assert!(
-            evidence.ends_with("'.") && evidence.len() <= 320,
-            "{evidence:?}"
-        );
+    // Of the one's evidence the rule's number is chosen, the other's is forced up to its quotation.
+    for label in [Label::Block, Label::Escalate] {
+        for byte in [b'a', b'\'', b'.', b' ', b'<', b'\n', 0, 0xf0] {
+            let evidence = write_in(RationaleMode::Evidence, &grammar, label, |_| {
+                let mut row = vec![0.0; size];
+                row[byte as usize] = 50.0;
+                row
+            });
+            assert!(evidence.ends_with("'."), "{evidence:?}");
+            let tokens = tokenizer().tokenize(evidence.as_bytes());
+            assert!(tokens.len() <= 48, "{evidence:?}");
+        }
     }
 }
 

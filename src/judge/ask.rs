@@ -30,17 +30,16 @@ impl Judge {
             State::Ready(ready) => ready,
             other => return Ok(Err(other.trouble().unwrap_or_default())),
         };
-        let case = request.case.clone();
-        let long = request.bytes > INLINE_BYTES;
         let started = Instant::now();
-        let prompt = if long {
+        let prompt = if request.bytes > INLINE_BYTES {
+            let case = request.case.clone();
             let render = tokio::task::spawn_blocking(move || ready.prompt.render(&case));
             match render.await {
                 Ok(prompt) => prompt?,
                 Err(panic) => return Ok(Err(format!("the prompt was not rendered: {panic}"))),
             }
         } else {
-            ready.prompt.render(&case)?
+            ready.prompt.render(&request.case)?
         };
         Stages::rendered(started);
         let submitted = self.engine.submit(

@@ -104,7 +104,10 @@ impl Authority {
             KillSwitch::lost(thresholds, reason, now())
         };
         let switch = match kept {
-            Ok(None) => KillSwitch::new(thresholds),
+            Ok(None) => {
+                tracing::info!("the decision log knows of no kill switch yet: it begins armed");
+                KillSwitch::new(thresholds)
+            }
             Ok(Some(kept)) => {
                 let restored = KillSwitch::restore(&kept.to_string(), thresholds);
                 restored.unwrap_or_else(|error| {

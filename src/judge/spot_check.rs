@@ -2,7 +2,7 @@
 //! never counted as such.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{Judge, JudgeError, Request};
@@ -12,11 +12,12 @@ use crate::engine::job::Scored;
 use crate::engine::scheduler::OWN;
 use crate::kill_switch::{Event, Tally, UnixMicros};
 use crate::spot_check::{self, Suite};
-use crate::verdict::{Case, RationaleMode};
+use crate::verdict::{Case, ModelRevision, RationaleMode};
 
 /// When the weekly spot check was and will be.
 #[derive(Clone, Debug)]
 pub struct Schedule {
+    /// Of the model that is served, whichever probes it had.
     pub last: Option<SpotCheck>,
     pub next: SystemTime,
     /// It was due long ago.
@@ -52,13 +53,31 @@ pub enum SpotCheckError {
 impl Judge {
     pub async fn spot_check_schedule(&self) -> Result<Schedule, LogError> {
         let last = self.log.last_spot_check().await?;
-        let then = last.as_ref().map(|last| micros(last.time));
-        let (since, now) = (micros(self.started), micros(SystemTime::now()));
+        let last = last.filter(|last| self.is_of_this_model(last));
+        let (then, since) = match &last {
+            None => (None, micros(self.started)),
+            Some(last) if has_all_probes(last) => (Some(micros(last.time)), micros(self.started)),
+            // The switch keeps the last one alone: from then on the other probes are missing.
+            Some(last) => (None, micros(last.time)),
+        };
+        let now = micros(SystemTime::now());
         let next = spot_check::next_due(then, since, now);
         Ok(Schedule {
             missed: spot_check::is_missed(then, since, now),
             next: UNIX_EPOCH + Duration::from_micros(u64::try_from(next).unwrap_or(0)),
             last,
+        })
+    }
+
+    /// How the adapter is put on the weights counts for nothing here: it is not known before they
+    /// are loaded.
+    fn is_of_this_model(&self, check: &SpotCheck) -> bool {
+        check.model.as_ref().is_some_and(|model| {
+            let model = ModelRevision {
+                adapter_merged: self.revision.adapter_merged,
+                ..model.clone()
+            };
+            model == self.revision
         })
     }
 
@@ -169,6 +188,16 @@ impl Judge {
             }
         }
     }
+}
+
+/// Those of the suite that is asked each week.
+static PROBES: LazyLock<Vec<String>> = LazyLock::new(|| match Suite::own() {
+    Ok(suite) => suite.probes().map(str::to_owned).collect(),
+    Err(_) => Vec::new(),
+});
+
+fn has_all_probes(check: &SpotCheck) -> bool {
+    PROBES.iter().all(|probe| check.probes.contains_key(probe))
 }
 
 fn kept(tally: &Tally) -> ProbeScore {

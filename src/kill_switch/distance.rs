@@ -1,31 +1,23 @@
 //! How far the switch is from a trip, for status and metrics.
 
-use serde::Serialize;
-
 use super::share::Share;
 use super::{Kept, Tally, Thresholds};
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Distance {
     pub false_positives: Measure,
     pub malformed: Measure,
     /// As the last spot check found them.
     pub probes: Vec<ProbeMeasure>,
-    /// Why the adapter could not be loaded.
-    pub adapter_failure: Option<String>,
-    /// Incidents up to this tier trip.
-    pub incident_tier: u8,
 }
 
 /// A count that must not exceed a share of its samples.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Measure {
     pub count: u32,
     pub samples: u32,
     /// With fewer samples it never trips.
     pub minimum: u32,
-    /// Samples beyond these are forgotten.
-    pub window: u32,
     pub limit: Share,
     /// The smallest number of further bad ones that trips, with nothing else in between; `None`
     /// where none does. False positives are reported of prospects in the window, so too few of those
@@ -33,7 +25,7 @@ pub struct Measure {
     pub more: Option<u32>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeMeasure {
     pub probe: String,
     pub tally: Tally,
@@ -53,8 +45,6 @@ pub(super) fn of(thresholds: &Thresholds, kept: &Kept) -> Distance {
         false_positives: false_positives(thresholds, kept),
         malformed: malformed(thresholds, kept),
         probes: probes.collect(),
-        adapter_failure: kept.adapter_failure.clone(),
-        incident_tier: thresholds.incident_tier,
     }
 }
 
@@ -70,7 +60,6 @@ fn false_positives(thresholds: &Thresholds, kept: &Kept) -> Measure {
         count,
         samples,
         minimum,
-        window: thresholds.false_positive_window,
         limit,
         more: possible.then(|| enough.saturating_sub(count)),
     }
@@ -79,15 +68,13 @@ fn false_positives(thresholds: &Thresholds, kept: &Kept) -> Measure {
 fn malformed(thresholds: &Thresholds, kept: &Kept) -> Measure {
     let (count, samples) = kept.calls.tally();
     let (minimum, limit) = (thresholds.malformed_minimum, thresholds.malformed_share);
-    let window = thresholds.malformed_window;
-    let mut after = kept.calls.if_more_fail(window);
+    let mut after = kept.calls.if_more_fail(thresholds.malformed_window);
     let more = after
         .position(|(count, samples)| samples >= minimum && limit.is_exceeded_by(count, samples));
     Measure {
         count,
         samples,
         minimum,
-        window,
         limit,
         more: more.map(|more| more as u32),
     }

@@ -179,10 +179,7 @@ fn work(sheet: &mut Sheet<'_>, judge: &Judge) -> fmt::Result {
         "held",
         [
             ("true", read.held_tokens as f64),
-            (
-                "false",
-                (read.guessed_tokens - read.held_tokens.min(read.guessed_tokens)) as f64,
-            ),
+            ("false", (read.guessed_tokens - read.held_tokens) as f64),
         ],
     )?;
     sheet.counter(

@@ -218,6 +218,18 @@ impl Bundle {
         }
     }
 
+    /// What [`Bundle::find`] finds it by: its name where that is its manifest's in `dirs`, else the
+    /// manifest's path.
+    pub fn handle(&self, dirs: &[PathBuf]) -> String {
+        let named = manifests(dirs).remove(&self.name);
+        let real = |path: &Path| fs::canonicalize(path).ok();
+        let named = named.and_then(|path| real(&path));
+        match named.is_some() && named == real(&self.path) {
+            true => self.name.clone(),
+            false => self.path.display().to_string(),
+        }
+    }
+
     /// Every bundle that [`Bundle::find`] would find by name, sorted by name.
     pub fn list(dirs: &[PathBuf]) -> Vec<Result<Bundle, BundleError>> {
         manifests(dirs)

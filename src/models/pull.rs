@@ -84,7 +84,7 @@ pub fn pull(
         }
     }
     Err(PullError::AllFailed {
-        bundle: bundle.name.clone(),
+        bundle: bundle.handle(&Bundle::default_dirs()),
         file: base.file.clone(),
         attempts,
     })
@@ -252,9 +252,11 @@ fn chosen<'a>(bundle: &'a Bundle, options: &'a PullOptions) -> Result<Vec<Chosen
     if let Some(PullFrom::Path(path)) = &options.from {
         return Ok(vec![Chosen::Local(path)]);
     }
-    let (name, file) = (bundle.name.clone(), bundle.base.file.clone());
+    let handle = || bundle.handle(&Bundle::default_dirs());
+    let file = bundle.base.file.clone();
     if options.offline {
-        return Err(PullError::Offline { bundle: name, file });
+        let bundle = handle();
+        return Err(PullError::Offline { bundle, file });
     }
     let sources: Vec<_> = bundle
         .base
@@ -267,7 +269,8 @@ fn chosen<'a>(bundle: &'a Bundle, options: &'a PullOptions) -> Result<Vec<Chosen
         })
         .collect();
     if sources.is_empty() {
-        return Err(PullError::NoSource { bundle: name, file });
+        let bundle = handle();
+        return Err(PullError::NoSource { bundle, file });
     }
     Ok(sources)
 }

@@ -1,6 +1,6 @@
 //! `adapter_config.json`: how strong PEFT applies each module, and whether that is all it does.
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value};
 
 use super::PeftProblem;
@@ -56,6 +56,13 @@ const REFUSED: [(&str, &str); 14] = [
 
 /// As `adapter::check` has it.
 const ALPHA_LIMIT: f64 = 65_536.0;
+
+/// Keys of a table of patterns. PEFT itself writes one a module at most, of which a layer has seven.
+const MOST_PATTERNS: usize = 1024;
+/// Bytes of one key: as it is parsed, each class of Unicode in it takes thousands.
+const KEY_LIMIT: usize = 1024;
+/// Bytes of one compiled pattern, in either direction. A `\w` has some 45,000.
+const PATTERN_LIMIT: usize = 1 << 17;
 
 #[derive(Debug)]
 pub(super) struct PeftConfig {
@@ -223,7 +230,7 @@ fn read_rank(value: &Value) -> Result<u64, &'static str> {
 fn read_alpha(value: &Value) -> Result<f64, &'static str> {
     match value.as_f64() {
         // To llama.cpp alpha 0 means another formula, and one below it is refused at load.
-        Some(alpha) if alpha > 0.0 && alpha <= ALPHA_LIMIT => Ok(alpha),
+        Some(alpha) if alpha as f32 > 0.0 && alpha <= ALPHA_LIMIT => Ok(alpha),
         _ => Err("a number over `0` and at most `65536`"),
     }
 }
@@ -244,6 +251,13 @@ fn patterns<T>(
 ) -> Vec<Pattern<T>> {
     let table = match settings.get(name) {
         None | Some(Value::Null) => return Vec::new(),
+        Some(Value::Object(table)) if table.len() > MOST_PATTERNS => {
+            let count = table.len();
+            problems.push(format!(
+                "`{name}` has `{count}` keys, expected at most `{MOST_PATTERNS}`"
+            ));
+            return Vec::new();
+        }
         Some(Value::Object(table)) => table,
         Some(other) => {
             problems.push(format!("`{name}` is `{other}`, expected an object"));
@@ -268,10 +282,17 @@ fn patterns<T>(
 
 /// PEFT's own: the key, a regular expression, must match the module's name or what follows a full
 /// stop of it.
-fn pattern(key: &str) -> Result<Regex, regex::Error> {
+fn pattern(key: &str) -> Result<Regex, String> {
+    if key.len() > KEY_LIMIT {
+        return Err(format!("it has more than `{KEY_LIMIT}` bytes"));
+    }
+    let compiled = |text: &str| {
+        let built = RegexBuilder::new(text).size_limit(PATTERN_LIMIT).build();
+        built.map_err(|error| error.to_string())
+    };
     // Alone first, so that a key cannot close the group that it is put in.
-    Regex::new(key)?;
-    Regex::new(&format!(r"^(?:.*\.)?(?:{key})$"))
+    compiled(key)?;
+    compiled(&format!(r"^(?:.*\.)?(?:{key})$"))
 }
 
 fn first_match<T: Copy>(patterns: &[Pattern<T>], module: &str) -> Option<T> {

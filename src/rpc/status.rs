@@ -43,6 +43,8 @@ pub enum Failure {
     Denied(#[from] Denied),
     #[error("as many calls as `max_calls` allows are under way")]
     TooManyCalls,
+    #[error("as many health checks as one connection may have are under way")]
+    TooManyHealthChecks,
     #[error("the call has more than one message")]
     SecondMessage,
     #[error("the message did not come, or the answer was not done, within the longest deadline")]
@@ -108,6 +110,10 @@ impl Failure {
                 JudgeError::RequestIdReused(_) => {
                     row(Code::AlreadyExists, "REQUEST_ID_REUSED", None)
                 }
+                // It is the same at the next try, and concerns this request alone.
+                JudgeError::NotRecorded(error) if !error.is_of_storage() => {
+                    row(Code::Internal, "LOG_INCONSISTENT", None)
+                }
                 JudgeError::NotRecorded(_) => row(
                     Code::Unavailable,
                     "DECISION_NOT_RECORDED",
@@ -120,7 +126,7 @@ impl Failure {
                 Denied::Unknown => row(Code::Unauthenticated, "TOKEN_UNKNOWN", None),
                 Denied::Scope { .. } => row(Code::PermissionDenied, "SCOPE_MISSING", None),
             },
-            Failure::TooManyCalls => {
+            Failure::TooManyCalls | Failure::TooManyHealthChecks => {
                 row(Code::ResourceExhausted, "TOO_MANY_CALLS", Some(RETRY_BUSY))
             }
             Failure::SecondMessage => row(Code::InvalidArgument, "MALFORMED_REQUEST", None),

@@ -39,7 +39,8 @@ fn fact(context: &Context, usual_field: &str, groups: &[Readers]) -> Fact {
     let mut told: Option<(bool, Evidence)> = None;
     let mut untold = None;
     for readers in groups {
-        for field in context.fields().filter(|field| !is_empty(field.value)) {
+        let fields = context.fields_and_records();
+        for field in fields.filter(|field| !is_empty(field.value)) {
             let Some(read) = readers(field.word) else {
                 continue;
             };
@@ -73,7 +74,7 @@ fn rank_reader(name: &str) -> Option<Reader> {
         "recipientrole" | "recipienttitle" | "recipientjobtitle" | "recipientseniority" => {
             Some(title::is_c_level)
         }
-        "clevel" | "isclevel" | "csuite" | "iscsuite" => Some(is_yes),
+        "clevel" | "isclevel" | "recipientisclevel" | "csuite" | "iscsuite" => Some(is_yes),
         _ => None,
     }
 }
@@ -85,14 +86,15 @@ fn bare_rank_reader(name: &str) -> Option<Reader> {
 }
 
 /// Fields on the company's size.
+#[rustfmt::skip]
 fn size_reader(name: &str) -> Option<Reader> {
-    match name {
+    let is_size = matches!(
+        name,
         "headcount" | "companyheadcount" | "totalheadcount" | "employees" | "employeecount"
-        | "numemployees" | "numberofemployees" | "totalemployees" | "companysize" => {
-            Some(headcount::is_large)
-        }
-        _ => None,
-    }
+            | "numemployees" | "numberofemployees" | "noofemployees" | "estimatednumemployees"
+            | "totalemployees" | "companysize"
+    );
+    is_size.then_some(headcount::is_large)
 }
 
 fn is_yes(value: &Value) -> Option<bool> {

@@ -9,7 +9,8 @@ use crate::context::{Context, Field, squash};
 /// Looks through the lists of disqualifiers, and for fields that are a known flag themselves:
 /// one of the rubric's, or of the operator's, which are squashed.
 pub fn find(context: &Context, more: &BTreeSet<String>) -> Finding {
-    Finding::any(context.fields().map(|field| find_in_field(&field, more)))
+    let fields = context.fields_and_records();
+    Finding::any(fields.map(|field| find_in_field(&field, more)))
 }
 
 fn find_in_field(field: &Field<'_>, more: &BTreeSet<String>) -> Finding {
@@ -36,11 +37,11 @@ fn find_in_field(field: &Field<'_>, more: &BTreeSet<String>) -> Finding {
 }
 
 /// What a list holds is a disqualifier by its place, known or not: the rubric says "any", and the
-/// labelled data suppress on a flag that nobody knows. A key of an object has no such place.
+/// labelled data suppress on a flag that nobody knows. A word in an object has no such place.
 fn find_in_entry(entry: Entry<'_>, evidence: Evidence, is_known: impl Fn(&str) -> bool) -> Finding {
     let fires = match entry {
         Entry::Listed(word) => is_known(&squash(word)) || !is_denied_or_open(word),
-        Entry::Flagged(key) => is_known(&squash(key)),
+        Entry::Flagged(word) => is_known(&squash(word)),
         Entry::Unreadable => false,
     };
     if fires {
@@ -65,12 +66,14 @@ fn is_built_in(flag: &str) -> bool {
 /// Words such as `not_a_competitor`, `unknown` or `1`, which name no disqualifier.
 fn is_denied_or_open(word: &str) -> bool {
     let word = word.to_lowercase();
-    let mut parts = word.split(|c: char| !c.is_alphanumeric());
-    let first = parts.find(|part| !part.is_empty());
-    match first {
-        Some("no" | "non" | "not" | "none" | "without" | "former" | "maybe") | None => true,
-        Some("unknown" | "unclear" | "pending" | "tbd" | "todo") => parts.all(str::is_empty),
-        Some("true" | "yes" | "y" | "t" | "on" | "n" | "f" | "off") => parts.all(str::is_empty),
-        Some(_) => !word.contains(char::is_alphabetic),
+    let parts = word.split(|c: char| !c.is_alphanumeric());
+    let mut parts = parts.filter(|part| !part.is_empty());
+    match (parts.next(), parts.next()) {
+        (Some("no" | "non" | "not" | "none" | "without" | "former" | "maybe") | None, _) => true,
+        // `N/A (checked)`
+        (Some("n"), Some("a")) => true,
+        (Some("unknown" | "unclear" | "pending" | "tbd" | "todo"), None) => true,
+        (Some(part), None) if Answer::of_word(part) != Answer::Unclear => true,
+        (Some(_), _) => !word.contains(char::is_alphabetic),
     }
 }

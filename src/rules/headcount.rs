@@ -77,6 +77,10 @@ fn count(text: &str) -> Option<f64> {
         Some(thousands) => (thousands, 1_000.0),
         None => (text, 1.0),
     };
+    // `5.000` may be five, or five thousand.
+    if unit == 1.0 && is_thousands_or_decimals(text) {
+        return None;
+    }
     // `f64` would read `nan`, `inf` and signs too.
     if !text.starts_with(|c: char| c.is_ascii_digit()) {
         return None;
@@ -86,6 +90,11 @@ fn count(text: &str) -> Option<f64> {
     // 2.001 * 1000 is a little less than 2001.
     let is_whole = (people - whole).abs() < 1e-6;
     (is_whole && whole.is_finite() && whole >= 1.0).then_some(whole)
+}
+
+fn is_thousands_or_decimals(text: &str) -> bool {
+    let ends = text.rsplit_once('.');
+    ends.is_some_and(|(before, behind)| before.len() <= 3 && behind.len() == 3)
 }
 
 /// `12,000`, `12'000` and `12 000` without what groups the digits; `None` where the groups are odd.

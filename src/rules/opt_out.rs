@@ -6,9 +6,9 @@
 use serde_json::Value;
 
 use super::evidence::one_line;
-use super::words::{Answer, Entry, find_in_list, without_owner};
+use super::words::{Answer, Entry, find_in_list, is_one_of, without_owner};
 use super::{Evidence, Finding};
-use crate::context::{Context, Field, channel_named, squash};
+use crate::context::{Context, Field, channel_named, squash, squash_name};
 
 /// What a field's name says about opt-outs.
 enum Subject {
@@ -18,8 +18,10 @@ enum Subject {
     Flag,
     /// Its value is a yes or no, or says which channels.
     FlagOrChannels,
-    /// Its value is an object on one channel, where a field may be an opt-out.
+    /// Its value is an object on one channel, or a list of them, where a field may be an opt-out.
     Channel,
+    /// Its value may be that of who opted out.
+    Status,
     /// Perhaps an opt-out, where its value says yes or holds more.
     Near,
     Other,
@@ -27,11 +29,13 @@ enum Subject {
 
 /// Looks through lists of channels, flags such as `email_opt_out`, and requests of erasure.
 pub fn find(context: &Context) -> Finding {
-    Finding::any(context.fields().map(|field| match subject(field.word) {
+    let fields = context.fields_and_records();
+    Finding::any(fields.map(|field| match subject(field.word) {
         Subject::Channels => find_in_channels(&field),
         Subject::Flag => find_in_flag(&field.path(), field.value),
         Subject::FlagOrChannels => find_in_either(&field),
-        Subject::Channel => find_in_object(&field),
+        Subject::Channel => find_in_channel(&field),
+        Subject::Status => find_in_status(&field),
         Subject::Near => find_near(&field),
         Subject::Other => Finding::NotFired,
     }))
@@ -58,6 +62,9 @@ fn subject(name: &str) -> Subject {
         .unwrap_or(name);
     if is_erasure(name) {
         return Subject::Flag;
+    }
+    if let Some("marketing" | "email" | "subscription" | "optout") = name.strip_suffix("status") {
+        return Subject::Status;
     }
     let mut is_near = false;
     for word in WORDS {
@@ -103,17 +110,20 @@ fn is_channel(word: &str) -> bool {
         || matches!(
             word.as_str(),
             "all" | "allchannels" | "any" | "anychannel" | "every" | "everychannel" | "everything"
-                | "global" | "phone" | "call" | "calls" | "phonecall" | "phonecalls" | "voice"
-                | "whatsapp" | "telegram" | "slack" | "post" | "postal" | "newsletter" | "marketing"
-                | "allemail" | "allemails" | "marketingemail" | "marketingemails"
+                | "global" | "phone" | "telephone" | "call" | "calls" | "phonecall" | "phonecalls"
+                | "voice" | "fax" | "faxes" | "whatsapp" | "telegram" | "slack" | "post" | "postal"
+                | "postalmail" | "linkedinmessages" | "newsletter" | "marketing" | "allemail"
+                | "allemails" | "marketingemail" | "marketingemails" | "emailmarketing"
+                // The kinds of e-mails that HubSpot has from the start, as it exports them.
+                | "emailmarketinginformation" | "emailonetoone"
+                | "emailcustomerservicecommunication"
         )
 }
 
 fn find_in_channels(field: &Field<'_>) -> Finding {
     find_in_list(field, |entry, evidence| {
         let is_known = match entry {
-            Entry::Listed(word) => word == "*" || names_channel(word),
-            Entry::Flagged(word) => is_channel(word),
+            Entry::Listed(word) | Entry::Flagged(word) => word == "*" || names_channel(word),
             Entry::Unreadable => false,
         };
         if is_known {
@@ -126,18 +136,34 @@ fn find_in_channels(field: &Field<'_>) -> Finding {
 
 /// Whether a text names a channel, alone or with others: `email and sms`, `E-Mail & SMS`.
 fn names_channel(text: &str) -> bool {
+    let first = text.split_whitespace().next().unwrap_or_default();
+    if is_one_of(first, &["not", "neither"]) {
+        return false;
+    }
     text.split(['/', '&', '+']).any(|part| {
         let words: Vec<&str> = part.split_whitespace().collect();
-        let mut names = words.split(|word| word.eq_ignore_ascii_case("and"));
+        let mut names = words.split(|word| is_one_of(word, &["and", "or"]));
         names.any(|name| is_channel(&name.concat()))
     })
 }
 
 fn find_in_flag(path: &str, value: &Value) -> Finding {
-    match Answer::of(value) {
+    match answer_of(value) {
         Answer::Yes => Finding::Fired(vec![Evidence::new(path, value)]),
         Answer::Unclear if !is_link(value) => Finding::CannotTell(Evidence::new(path, value)),
         Answer::No | Answer::Unclear => Finding::NotFired,
+    }
+}
+
+/// Yes or no, in the words of exports too: `opted_out`, and Dynamics' `Do Not Allow`.
+fn answer_of(value: &Value) -> Answer {
+    match (Answer::of(value), value) {
+        (Answer::Unclear, Value::String(text)) => match squash(text).as_str() {
+            "optedout" | "unsubscribed" | "donotallow" => Answer::Yes,
+            "allow" => Answer::No,
+            _ => Answer::Unclear,
+        },
+        (answer, _) => answer,
     }
 }
 
@@ -160,17 +186,42 @@ fn find_near(field: &Field<'_>) -> Finding {
 }
 
 fn find_in_either(field: &Field<'_>) -> Finding {
-    match Answer::of(field.value) {
+    match answer_of(field.value) {
         Answer::Unclear if !is_link(field.value) => find_in_channels(field),
         _ => find_in_flag(&field.path(), field.value),
     }
 }
 
-fn find_in_object(field: &Field<'_>) -> Finding {
-    let path = one_line(&field.path());
-    let entries = field.value.as_object().into_iter().flatten();
-    Finding::any(entries.map(|(name, value)| match subject(&squash(name)) {
-        Subject::Flag | Subject::FlagOrChannels => find_in_flag(&format!("{path}.{name}"), value),
+fn find_in_status(field: &Field<'_>) -> Finding {
+    let status = field.value.as_str().map(squash);
+    match status.as_deref() {
+        Some("unsubscribed" | "optedout") => Finding::Fired(vec![Evidence::of(field)]),
+        _ if field.word.contains("optout") => find_near(field),
         _ => Finding::NotFired,
-    }))
+    }
+}
+
+fn find_in_channel(field: &Field<'_>) -> Finding {
+    let path = one_line(&field.path());
+    match field.value {
+        Value::Array(items) => Finding::any(
+            items
+                .iter()
+                .enumerate()
+                .map(|(index, item)| find_in_object(&format!("{path}[{index}]"), item)),
+        ),
+        value => find_in_object(&path, value),
+    }
+}
+
+fn find_in_object(path: &str, object: &Value) -> Finding {
+    let entries = object.as_object().into_iter().flatten();
+    Finding::any(
+        entries.map(|(name, value)| match subject(&squash_name(name)) {
+            Subject::Flag | Subject::FlagOrChannels => {
+                find_in_flag(&format!("{path}.{name}"), value)
+            }
+            _ => Finding::NotFired,
+        }),
+    )
 }

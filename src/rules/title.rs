@@ -44,12 +44,27 @@ fn title_is_c_level(title: &str) -> Option<bool> {
         Some(_) => None,
         // `Former CTO`, `CEO Office`.
         None if before.iter().any(|token| is_doubt(token)) => None,
-        None if after.iter().any(|token| is_helper(token)) => None,
+        None if is_before_helper(after) => None,
         // `Head of CRO`, `CRO Manager`: the letters may be a matter and no rank.
         None if matches!(before, [.., lower, "of"] if is_lower(lower)) => None,
         None if is_before_lower(after) => None,
         None => Some(true),
     }
+}
+
+/// Whether the rank may be that of whom the recipient works for: `CEO Office`, `CEO, Assistant to`.
+/// Words of a company's name, of a place or of another seat tell nothing of it.
+fn is_before_helper(after: &[&str]) -> bool {
+    let person = after.split(|token| *token == "at").next();
+    let mut titles = person
+        .unwrap_or_default()
+        .split(|token| *token == SEPARATOR);
+    let own = titles.next().unwrap_or_default();
+    let next = titles.next().unwrap_or_default();
+    let mut next = next
+        .iter()
+        .filter(|token| !matches!(**token, "advisor" | "adviser"));
+    own.iter().any(|token| is_helper(token)) || next.any(|token| is_helper(token))
 }
 
 /// Whether a lower rank follows in the same title. The company's name may hold any word.

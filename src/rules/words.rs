@@ -1,10 +1,10 @@
 //! Lists of words and yes-or-no fields, in the many shapes that callers give them.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::evidence::one_line;
 use super::{Evidence, Finding};
-use crate::context::Field;
+use crate::context::{Field, squash};
 
 /// What a field for a yes or a no says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,9 +27,11 @@ impl Answer {
         }
     }
 
-    fn of_word(word: &str) -> Answer {
+    pub fn of_word(word: &str) -> Answer {
         match word.trim().to_lowercase().as_str() {
             "true" | "yes" | "y" | "t" | "on" | "1" | "1.0" => Answer::Yes,
+            // As spreadsheets and forms in other languages have it.
+            "wahr" | "ja" | "vrai" | "oui" | "verdadero" | "sí" | "sì" | "si" => Answer::Yes,
             "false" | "no" | "n" | "f" | "off" | "0" | "0.0" => Answer::No,
             word if says_nothing(word) => Answer::No,
             _ => Answer::Unclear,
@@ -41,7 +43,8 @@ impl Answer {
 pub enum Entry<'a> {
     /// A word that stands in the list.
     Listed(&'a str),
-    /// A key of an object, whose value says yes.
+    /// A word that counts where it is known: a key of an object, whose value says yes; what a field
+    /// such as `channel` there names; what stands in one text with a no.
     Flagged(&'a str),
     /// Neither a word nor a yes or no.
     Unreadable,
@@ -51,12 +54,13 @@ pub enum Entry<'a> {
 /// these inside each other. `judge` gives the finding on one entry.
 pub fn find_in_list(field: &Field<'_>, judge: impl Fn(Entry<'_>, Evidence) -> Finding) -> Finding {
     // Cut at once: the paths of all entries start with it.
-    find_in_entries(&one_line(&field.path()), field.value, &judge)
+    find_in_entries(&one_line(&field.path()), field.value, false, &judge)
 }
 
 fn find_in_entries(
     path: &str,
     value: &Value,
+    is_in_object: bool,
     judge: &impl Fn(Entry<'_>, Evidence) -> Finding,
 ) -> Finding {
     match value {
@@ -64,34 +68,97 @@ fn find_in_entries(
         Value::Bool(true) | Value::Number(_) => {
             judge(Entry::Unreadable, Evidence::new(path, value))
         }
-        Value::String(text) => Finding::any(
-            text.split([',', ';', '|', '\n'])
-                .map(str::trim)
-                .filter(|word| !says_nothing(word))
-                .map(|word| judge(Entry::Listed(word), Evidence::of_word(path, word))),
-        ),
-        Value::Array(items) => Finding::any(
-            items
-                .iter()
-                .enumerate()
-                .map(|(index, item)| find_in_entries(&format!("{path}[{index}]"), item, judge)),
-        ),
+        Value::String(text) => {
+            let words = || text.split([',', ';', '|', '\n']).map(str::trim);
+            let must_be_known = is_in_object || words().any(says_none);
+            let words = words().filter(|word| !says_nothing(word));
+            Finding::any(words.map(|word| {
+                let entry = match must_be_known {
+                    true => Entry::Flagged(word),
+                    false => Entry::Listed(word),
+                };
+                judge(entry, Evidence::of_word(path, word))
+            }))
+        }
+        Value::Array(items) => Finding::any(items.iter().enumerate().map(|(index, item)| {
+            find_in_entries(&format!("{path}[{index}]"), item, is_in_object, judge)
+        })),
         Value::Object(fields) => Finding::any(fields.iter().map(|(key, value)| {
+            let path = || format!("{path}.{key}");
             let entry = match Answer::of(value) {
                 Answer::Yes => Entry::Flagged(key),
                 Answer::No => return Finding::NotFired,
+                Answer::Unclear if names_entry(fields, key) => {
+                    return find_in_entries(&path(), value, true, judge);
+                }
                 Answer::Unclear => Entry::Unreadable,
             };
-            judge(entry, Evidence::new(&format!("{path}.{key}"), value))
+            judge(entry, Evidence::new(&path(), value))
         })),
+    }
+}
+
+/// Whether a field names what its object stands for, and no other may take it back: `channel` beside
+/// `date`, but no `type` beside `status`.
+fn names_entry(fields: &Map<String, Value>, key: &str) -> bool {
+    // In this spelling only, so that few fields look at all others.
+    let is_name = matches!(
+        key,
+        "channel" | "channels" | "type" | "flag" | "flags" | "name" | "value"
+    );
+    let mut others = fields.iter().filter(|(other, _)| *other != key);
+    is_name && others.all(|(other, value)| leaves_it(&squash(other), value))
+}
+
+/// Whether what another field says, by its squashed name, leaves an entry as it is.
+#[rustfmt::skip]
+fn leaves_it(name: &str, value: &Value) -> bool {
+    match name {
+        "value" | "active" | "isactive" | "enabled" | "confirmed" | "optout" | "optedout"
+        | "unsubscribed" => Answer::of(value) == Answer::Yes,
+        _ if value.is_null() || value.as_str() == Some("") => true,
+        "channel" | "channels" | "type" | "flag" | "flags" | "name" | "id" | "label" | "reason"
+        | "source" | "evidence" | "date" | "since" | "timestamp" | "createdat" | "addedat"
+        | "addedby" | "updatedat" | "optedoutat" | "unsubscribedat" => {
+            Answer::of(value) != Answer::No
+        }
+        _ => false,
     }
 }
 
 /// A squashed name without whose it is: `hs_email_optout`, `contact_opt_out`.
 pub fn without_owner(name: &str) -> &str {
-    let mut owners = ["hs", "recipient", "prospect", "contact", "lead", "user"].into_iter();
-    let owned = owners.find_map(|owner| name.strip_prefix(owner));
+    const OWNERS: [&str; 10] = [
+        "hs",
+        "recipient",
+        "prospect",
+        "contact",
+        "lead",
+        "user",
+        "person",
+        "customer",
+        "account",
+        "company",
+    ];
+    let owned = OWNERS.iter().find_map(|owner| name.strip_prefix(owner));
     owned.unwrap_or(name)
+}
+
+/// Whether a piece of a text says in plain words that there is none: `none`, `No known issues`,
+/// `N/A - checked`. A flag such as `no_offshore` is one word.
+fn says_none(piece: &str) -> bool {
+    let first = piece.split_whitespace().next().unwrap_or_default();
+    let first = first.trim_end_matches(|c: char| !c.is_alphanumeric());
+    let is_no = is_one_of(
+        first,
+        &["no", "not", "none", "nothing", "without", "n/a", "n.a"],
+    );
+    is_no || (piece.contains(char::is_alphabetic) && says_nothing(piece))
+}
+
+/// In capital letters or small ones.
+pub fn is_one_of(word: &str, words: &[&str]) -> bool {
+    words.iter().any(|one| word.eq_ignore_ascii_case(one))
 }
 
 /// Whether a word only fills the place of one.
@@ -101,5 +168,6 @@ fn says_nothing(word: &str) -> bool {
         word.trim().to_lowercase().as_str(),
         "" | "-" | "--" | "—" | "none" | "null" | "nil" | "n/a" | "na" | "no" | "false" | "[]" | "{}"
             | "nan" | "undefined" | "n.a." | "n.a" | "nothing" | "set()" | "()"
+            | "nein" | "falsch" | "non" | "faux" | "falso"
     )
 }

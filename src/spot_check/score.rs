@@ -10,14 +10,10 @@ use crate::verdict::Label;
 pub fn score<'c>(answers: impl IntoIterator<Item = (&'c Case, Label)>) -> BTreeMap<String, Tally> {
     let mut probes: BTreeMap<String, Tally> = BTreeMap::new();
     for (case, label) in answers {
-        let right = match case.exact {
-            true => label == case.expected,
-            false => (label == Label::Pass) == (case.expected == Label::Pass),
-        };
         let probe = case.probe.clone().unwrap_or_default();
         let tally = probes.entry(probe).or_default();
         tally.total += 1;
-        tally.right += u32::from(right);
+        tally.right += u32::from(case.is_right(label));
     }
     probes
 }

@@ -339,6 +339,37 @@ fn what_the_pages_tell_to_do_at_the_other_daemons_takes_the_model_from_them() {
 }
 
 #[test]
+fn doctor_looks_where_the_settings_file_of_the_daemon_says() {
+    let shell = Shell::new();
+    let store = shell.home.path().join("store");
+    let settings = format!(
+        "bundle = \"tenacious-published\"\nmodel_dir = \"{}\"\n",
+        store.display()
+    );
+    let file = shell.file("judged.toml", &settings);
+    let ran = shell.run(&["doctor", "--json", "--config", &file]);
+    assert_eq!(ran.code, 5, "{ran:?}");
+    let found = ran.json().remove(0);
+    let bundle = found["bundle"].as_str().unwrap();
+    assert!(bundle.starts_with("tenacious-published@"), "{bundle}");
+    let base = Path::new(found["base"].as_str().unwrap());
+    assert!(base.starts_with(&store), "{}", base.display());
+
+    let flag = ["doctor", "--json", "--bundle", "tenacious-judge"];
+    let ran = shell.run_with(&flag, &[("JUDGED_CONFIG", file.as_str())], "");
+    let found = ran.json().remove(0);
+    let bundle = found["bundle"].as_str().unwrap();
+    assert!(bundle.starts_with("tenacious-judge@"), "{bundle}");
+    let base = Path::new(found["base"].as_str().unwrap());
+    assert!(base.starts_with(&store), "{}", base.display());
+
+    let file = shell.file("wrong.toml", "modeldir = \"store\"\n");
+    let ran = shell.run(&["doctor", "--config", &file]);
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert!(ran.stderr.contains("modeldir"), "{}", ran.stderr);
+}
+
+#[test]
 fn health_tells_by_its_exit_code_what_a_probe_wants_to_know() {
     let shell = Shell::new();
     let without_model = shell.serve(&[]);

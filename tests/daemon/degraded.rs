@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use crate::support::daemon::{Daemon, Gate, Setup, Stepped, request, until};
+use crate::support::daemon::{Daemon, Gate, Setup, Stepped, request, script, until};
+use judged::backend::scripted::{Fault, Reply, ScriptedSource};
 use judged::backend::{DecodeError, OpenError, Serve, Source};
 use judged::engine::State;
 use judged::rpc::proto::{DecidedBy, Disposition, JudgeRequest, JudgeResponse, Label};
@@ -267,6 +268,33 @@ async fn logits_that_are_no_numbers_never_become_a_verdict_of_the_model() {
         assert_held(&response, "no finite logits");
     }
     assert_eq!(clean(&daemon).await.decided_by(), DecidedBy::Model);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logits_that_are_no_numbers_after_the_label_give_no_sentence_and_are_told_of() {
+    let mut setup = Setup::new();
+    setup.source.scripted = ScriptedSource::new(|prompt| Reply {
+        fault: prompt.contains("no more").then_some(Fault::NotFiniteLater),
+        ..script(prompt)
+    });
+    let daemon = setup.start().await;
+    for (says, disposition) in [
+        ("BLOCK", Disposition::DoNotSend),
+        ("PASS", Disposition::HoldForReview),
+    ] {
+        let draft = format!("say:{says}\nThere are no more numbers.");
+        let response = daemon.ask(request(&draft)).await.unwrap();
+        assert_eq!(response.label().as_str_name(), format!("LABEL_{says}"));
+        assert_eq!(response.disposition(), disposition);
+        assert_eq!(response.decided_by(), DecidedBy::Model);
+        assert_eq!(response.rationale, "");
+        let reason = &response.degraded_reason;
+        assert!(reason.contains("no rationale: "), "{reason}");
+        assert!(reason.contains("no numbers"), "{reason}");
+    }
+    let later = clean(&daemon).await;
+    assert_eq!(later.decided_by(), DecidedBy::Model);
+    assert!(later.degraded_reason.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -265,6 +265,7 @@ async fn one_call_over_the_limit_is_told_when_to_try_again_and_health_is_still_t
     until("it is judged", || daemon.judge.open_requests() == 1).await;
     let status = daemon.ask(request("say:PASS")).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
+    assert!(status.message().contains("`max_calls`"), "{status}");
     let details = status.get_error_details();
     assert_eq!(details.error_info().unwrap().reason, "TOO_MANY_CALLS");
     assert!(details.retry_info().unwrap().retry_delay.is_some());
@@ -311,6 +312,11 @@ async fn a_connection_has_so_many_health_checks_and_takes_none_from_others() {
     }
     let refused_one = many.check(asks("")).await.unwrap_err();
     assert_eq!(refused_one.code(), Code::ResourceExhausted);
+    let told = refused_one.message();
+    assert!(
+        told.starts_with("as many health checks as one connection may have"),
+        "{told}"
+    );
     assert_eq!(refused(&daemon, "TOO_MANY_CALLS").await, 1.0);
     let mut other = HealthClient::new(daemon.connection.clone());
     other.check(asks("")).await.unwrap();

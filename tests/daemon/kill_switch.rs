@@ -395,16 +395,13 @@ async fn an_adapter_that_cannot_be_loaded_trips_and_is_not_re_armed_before_it_ca
     })
     .await;
     assert_rules_decide(&daemon, "cut off").await;
-    until("the switch knows of it", || {
-        daemon
-            .judge
-            .authority()
-            .distance()
-            .adapter_failure
-            .is_none()
-    })
-    .await;
-    re_arm(&daemon, false).await.unwrap();
+    // The switch learns of it a little later.
+    let end = Instant::now() + Duration::from_secs(20);
+    while let Err(refused) = re_arm(&daemon, false).await {
+        assert!(refused.message().contains("cut off"), "{refused}");
+        assert!(Instant::now() < end, "{refused}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     daemon.until_ready().await;
     assert_the_model_decides(&daemon).await;
 }
@@ -440,6 +437,43 @@ fn put_state(state: &Path, key: &str, value: &[u8]) {
     let log = rusqlite::Connection::open(state.join("decisions.db")).unwrap();
     let sql = "INSERT OR REPLACE INTO state (key, value) VALUES (?1, CAST(?2 AS TEXT))";
     log.execute(sql, (key, value)).unwrap();
+}
+
+#[test]
+fn a_trip_is_gone_with_the_file_that_kept_it_and_the_next_start_says_that_it_begins_armed() {
+    let shell = Shell::new();
+    let state = shell.home.path().join("state");
+    let [flag, dir] = ["--state-dir", state.to_str().unwrap()];
+    let tripped = |addr: &str| {
+        let status = shell.run(&["kill-switch", "status", "--addr", addr]);
+        status.code == 5
+    };
+    let served = shell.serve(&[flag, dir]);
+    let addr = ["--addr", &served.judge];
+    let ask = ["judge", "--context", "{}", "--draft", "Hi", "--json"];
+    let answer = shell.run(&[&ask[..], &addr].concat()).json().remove(0);
+    let id = answer["decision_id"].as_str().unwrap();
+    let report = ["report", id, "incident", "--tier", "1", "--by", "Ida"];
+    let reported = shell.run(&[&report[..], &addr].concat());
+    assert_eq!(reported.code, 0, "{}", reported.stderr);
+    assert!(tripped(&served.control));
+    served.signal("TERM");
+    served.end(Duration::from_secs(10));
+
+    std::fs::rename(state.join("decisions.db"), state.join("moved")).unwrap();
+    // It comes no further than to the address that another program has.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    let ran = shell.run(&["serve", "--listen", &listen, flag, dir]);
+    assert!(
+        ran.stderr.contains("no kill switch yet: it begins armed"),
+        "{}",
+        ran.stderr
+    );
+    let served = shell.serve(&[flag, dir, "--mode", "rules-only"]);
+    assert!(!tripped(&served.control));
+    let mode = shell.run(&["mode", "--addr", &served.control]);
+    assert_eq!(mode.stdout, "RULES_ONLY\n");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

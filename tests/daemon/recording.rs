@@ -116,6 +116,26 @@ async fn a_request_id_stands_for_its_decision_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_cannot_be_read_fails_its_own_request_alone() {
+    let state = TempDir::new().unwrap();
+    let mut daemon = in_state(state.path()).start().await;
+    daemon.ask(with_id("one", "say:BLOCK")).await.unwrap();
+    daemon.drain().await.unwrap();
+    let file = rusqlite::Connection::open(state.path().join("decisions.db")).unwrap();
+    file.execute_batch("UPDATE decisions SET answer = '{}'")
+        .unwrap();
+    drop(file);
+
+    let daemon = in_state(state.path()).start().await;
+    let refused = daemon.ask(with_id("one", "say:BLOCK")).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Internal, "{refused}");
+    let details = refused.get_error_details();
+    assert_eq!(details.error_info().unwrap().reason, "LOG_INCONSISTENT");
+    assert!(details.retry_info().is_none());
+    daemon.ask(with_id("two", "say:BLOCK")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_caller_who_left_before_the_rationale_finds_the_label_by_its_id() {
     let gate = Gate::default();
     let daemon = Setup::new().gated(&gate).start().await;

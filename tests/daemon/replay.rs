@@ -92,7 +92,7 @@ async fn another_model_changes_what_it_decides_and_mends_a_reported_false_positi
     let page = replay(&daemon, &shell, &export, &[]).stdout;
     for part in [
         "would change: 1 of 3, 1 of them in their label",
-        "FALSE_POSITIVE    1 of 1 would go out",
+        "FALSE_POSITIVE    1 of 1 would be called PASS",
         "1 with masked texts",
         "draft  say:BLOCK",
     ] {
@@ -106,20 +106,9 @@ async fn another_mode_changes_what_a_pass_means() {
     let export = exported(&shell).await;
     let daemon = Setup::new().with(|config| config.policy.mode = Mode::RulesOnly);
     let daemon = daemon.start_unready().await;
-    let control = daemon.control_addr.as_str();
-    let asked = [
-        "eval",
-        "--replay",
-        "-",
-        "--addr",
-        &daemon.judge_addr,
-        "--json",
-    ];
-    let ran = shell.run_with(
-        &[&asked[..], &["--control-addr", control]].concat(),
-        &[],
-        &export,
-    );
+    let asked = ["eval", "--replay", "-", "--addr", &daemon.judge_addr];
+    let asked = [&asked[..], &["--control-addr", &daemon.control_addr]].concat();
+    let ran = shell.run_with(&[&asked[..], &["--json"]].concat(), &[], &export);
     assert_eq!(ran.code, 0, "{ran:?}");
     let told = json(&ran);
     let now: Vec<&Value> = told["changed"]
@@ -131,6 +120,10 @@ async fn another_mode_changes_what_a_pass_means() {
     // Newest first: the blocked one, then the one that had passed.
     assert_eq!(now, ["HOLD_FOR_REVIEW", "HOLD_FOR_REVIEW"]);
     assert_eq!(told["run"]["decided_by_rules"], 3);
+
+    let page = shell.run_with(&asked, &[], &export).stdout;
+    let held = "FALSE_POSITIVE    1 of 1 would be called PASS";
+    assert!(page.contains(held), "{page}");
 }
 
 #[test]

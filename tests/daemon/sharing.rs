@@ -203,6 +203,39 @@ async fn a_deadline_is_not_out_of_reach_for_a_context_that_is_read_once_for_many
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deadline_is_not_out_of_reach_behind_what_nobody_waits_for_any_more() {
+    let gate = Gate::default();
+    let mut setup = Setup::new()
+        .gated(&gate)
+        .with(|config| config.engine.slots = 1);
+    setup.source.scripted.per_token = Duration::from_micros(200);
+    let daemon = setup.start().await;
+    daemon.ask(request(&"a".repeat(2_000))).await.unwrap();
+    let pace = daemon.judge.engine().meter().pace();
+    gate.close();
+    let running = daemon.asking(draft_for("Running", "Hi"));
+    gate.until_reached().await;
+    let long = "b".repeat(2_000);
+    let forsaken = (0..20).map(|number| daemon.asking(draft_for(&format!("{number} Firm"), &long)));
+    let forsaken: Vec<_> = forsaken.collect();
+    daemon.until_waiting(20).await;
+    for asked in &forsaken {
+        asked.abort();
+    }
+    until("all have left", || daemon.judge.open_requests() == 1).await;
+    // They have some 40,000 tokens, it has some 2,000.
+    let asked = daemon.ask_within(draft_for("Last", &long), pace * 12_000);
+    let opened = async {
+        daemon.until_waiting(21).await;
+        gate.open();
+    };
+    let (answer, ()) = tokio::join!(asked, opened);
+    answer.unwrap();
+    running.await.unwrap().unwrap();
+    assert_eq!(daemon.meter().abandoned, 20);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_draft_again_is_read_from_its_last_few_tokens_only() {
     let daemon = Setup::new().start().await;
     let first = usage(&daemon, draft_for("Acme", "say:BLOCK")).await;
@@ -446,5 +479,8 @@ async fn rationales_that_are_guessed_ahead_take_fewer_steps_and_say_the_same() {
     assert_eq!(plain.guessed_tokens, 0);
     assert!(guessing.held_tokens > 50, "{guessing:?}");
     assert!(guessing.guessed_tokens >= guessing.held_tokens);
+    // Each that held saved a step, also of an answer's last ones.
+    let saved = plain.decode_steps - guessing.decode_steps;
+    assert_eq!(guessing.held_tokens, saved, "{guessing:?}");
     assert!(guessing.decode_steps < plain.decode_steps * 3 / 4);
 }

@@ -12,8 +12,19 @@ use judged::rpc::proto::{
 };
 use judged::spot_check::Suite;
 
-/// Violating and clean cases of a probe: the scripted model answers as the drafts say.
+/// A suite of one probe.
 fn suite(right: usize) -> String {
+    cases("E01", right)
+}
+
+/// The same of each probe that is asked every week.
+fn whole_suite(right: usize) -> String {
+    let own = Suite::own().unwrap();
+    own.probes().map(|probe| cases(probe, right)).collect()
+}
+
+/// Five violating and three clean cases: the scripted model answers as the drafts say.
+fn cases(probe: &str, right: usize) -> String {
     let mut text = String::new();
     for number in 0..8 {
         let expected = if number < 5 { "BLOCK" } else { "PASS" };
@@ -21,7 +32,7 @@ fn suite(right: usize) -> String {
         let says = if number < right { expected } else { other };
         writeln!(
             text,
-            r#"{{"id": "c{number}", "probe": "E01", "context": {{"company": "Birch {number}"}}, "draft": "say:{says}", "expected": "{expected}"}}"#
+            r#"{{"id": "{probe}-{number}", "probe": "{probe}", "context": {{"company": "Birch {number}"}}, "draft": "say:{says}", "expected": "{expected}"}}"#
         )
         .unwrap();
     }
@@ -50,7 +61,7 @@ async fn status(daemon: &Daemon) -> GetStatusResponse {
 async fn half_right_is_enough_and_is_told_with_the_next_time() {
     let daemon = Setup::new().start().await;
     assert!(status(&daemon).await.spot_checks.unwrap().last.is_none());
-    let ran = check(&daemon, suite(4)).await;
+    let ran = check(&daemon, whole_suite(4)).await;
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let told = &ran.json()[0];
     assert_eq!(told["probes"]["E01"]["total"], 8);
@@ -60,7 +71,44 @@ async fn half_right_is_enough_and_is_told_with_the_next_time() {
     let (last, next) = (spot_checks.last.unwrap(), spot_checks.next.unwrap());
     assert_eq!(next.seconds - last.seconds, 7 * 24 * 60 * 60);
     assert!(!spot_checks.missed);
-    assert_eq!(spot_checks.probes[0].right, 4);
+    assert_eq!(spot_checks.probes.len(), 10);
+    assert!(spot_checks.probes.iter().all(|probe| probe.right == 4));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_leaves_probes_out_does_not_put_the_weekly_one_off() {
+    let daemon = Setup::new().start().await;
+    let is_due = async || daemon.judge.spot_check_schedule().await.unwrap().is_due();
+    check(&daemon, whole_suite(8)).await;
+    assert!(!is_due().await);
+    check(&daemon, suite(8)).await;
+    assert!(is_due().await);
+    let spot_checks = status(&daemon).await.spot_checks.unwrap();
+    let (last, next) = (spot_checks.last.unwrap(), spot_checks.next.unwrap());
+    assert_eq!(next, last, "due since then");
+    assert!(!spot_checks.missed);
+    assert_eq!(spot_checks.probes.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_of_another_adapter_tells_nothing_of_this_one() {
+    let state = tempfile::tempdir().unwrap();
+    let setup = || Setup::new().with(|config| config.state_dir = state.path().to_owned());
+    let mut daemon = setup().start().await;
+    check(&daemon, whole_suite(8)).await;
+    daemon.drain().await.unwrap();
+
+    let mut other = setup();
+    let adapter = other.bundle.adapter.as_mut().unwrap();
+    adapter.sha256 = "0".repeat(64);
+    let mut daemon = other.start().await;
+    let spot_checks = status(&daemon).await.spot_checks.unwrap();
+    assert!(spot_checks.last.is_none() && spot_checks.probes.is_empty());
+    assert!(daemon.judge.spot_check_schedule().await.unwrap().is_due());
+    daemon.drain().await.unwrap();
+
+    let daemon = setup().start().await;
+    assert!(!daemon.judge.spot_check_schedule().await.unwrap().is_due());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -185,4 +233,13 @@ async fn a_suite_that_cannot_be_read_is_refused_with_its_line() {
     let ran = check(&daemon, suite(8) + "{\"id\": 7}\n").await;
     assert_eq!(ran.code, 4);
     assert!(ran.stderr.contains("line 9"), "{}", ran.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_suite_is_refused_and_no_other_is_asked_in_its_place() {
+    let daemon = Setup::new().start().await;
+    let ran = check(&daemon, String::new()).await;
+    assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("has no case"), "{}", ran.stderr);
+    assert!(status(&daemon).await.spot_checks.unwrap().last.is_none());
 }

@@ -274,7 +274,15 @@ fn ranks_and_alphas_that_are_no_good_numbers_are_refused() {
     for rank in [json!(0), json!(-4), json!(4.5), json!("4"), json!(null)] {
         assert_setting_refused("r", rank, &["whole number"]);
     }
-    for alpha in [json!(0), json!(-1), json!(65_537), json!("8"), json!(null)] {
+    // The last one would become 0 in 32 bits.
+    for alpha in [
+        json!(0),
+        json!(-1),
+        json!(65_537),
+        json!("8"),
+        json!(null),
+        json!(1e-46),
+    ] {
         assert_setting_refused("lora_alpha", alpha, &["a number over `0`"]);
     }
     assert_setting_refused("rank_pattern", json!({"q_proj": 0}), &["whole number"]);
@@ -289,6 +297,19 @@ fn ranks_and_alphas_that_are_no_good_numbers_are_refused() {
             .set("lora_alpha", json!(60_000)),
     );
     assert_refused(outcome, &["lora_alpha", "65536"]);
+}
+
+#[test]
+fn patterns_that_would_take_much_memory_are_refused() {
+    let long = r"\w?".repeat(1000);
+    for key in [r"\w{120}", &long] {
+        let words = ["no pattern that can be read"];
+        assert_setting_refused("alpha_pattern", json!({ key: 1 }), &words);
+    }
+    let many: serde_json::Map<_, _> = (0..=1024)
+        .map(|layer| (format!("layers.{layer}.self_attn.q_proj"), json!(4)))
+        .collect();
+    assert_setting_refused("rank_pattern", json!(many), &["`1025` keys"]);
 }
 
 #[test]

@@ -328,6 +328,25 @@ fn packages_and_images_set_what_exists_and_run_as_the_chart_does() {
 }
 
 #[test]
+fn what_git_ignores_is_deleted_by_make_clean_and_sent_to_no_image() {
+    let makefile = read("Makefile");
+    let (_, clean) = makefile.split_once("\nclean:").unwrap();
+    let deleted: BTreeSet<_> = clean.split_whitespace().collect();
+    let unsent = read(".dockerignore");
+    let is_unsent = |path: &str| {
+        unsent.lines().any(|line| match line.strip_prefix("**/") {
+            Some(name) => path.rsplit('/').next() == Some(name),
+            None => line == path,
+        })
+    };
+    let ignored = read(".gitignore");
+    for path in ignored.lines().filter_map(|line| line.strip_prefix('/')) {
+        assert!(deleted.contains(path), "`make clean` leaves {path}");
+        assert!(is_unsent(path), ".dockerignore lets {path} through");
+    }
+}
+
+#[test]
 fn the_readme_shows_the_clients_examples_as_they_are() {
     let readme = read("README.md");
     for example in [

@@ -1,12 +1,16 @@
 """Averages of adapters."""
 
 import json
+from pathlib import Path
 
+import adapter
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from average import average
+
+SERVED = Path(__file__).resolve().parents[2] / "models/tenacious-judge.lora.gguf"
 
 
 def folder(path, **tensors):
@@ -34,6 +38,27 @@ def test_adapters_that_are_scaled_in_another_way_are_refused(tmp_path, name, val
     with pytest.raises(ValueError, match=f"two has another {name} than"):
         average(folders, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_file_that_is_served_is_averaged_as_its_folder_would_be(tmp_path):
+    scaling, weights = adapter.read(SERVED)
+    thrice = {name: (weight * 3).tolist() for name, weight in weights.items() if ".14." in name}
+    part = folder(tmp_path / "part", **thrice)
+    with pytest.raises(ValueError, match="part has another r than"):
+        average([SERVED, part], tmp_path / "out")
+    (part / "adapter_config.json").write_text(json.dumps({"r": 16, "lora_alpha": 32}))
+    with pytest.raises(ValueError, match="part has other tensors than"):
+        average([SERVED, part], tmp_path / "out")
+    save_file({name: weight * 3 for name, weight in weights.items()}, part / "adapter_model.safetensors")
+    average([SERVED, part], tmp_path / "out")
+    written, mean = adapter.read(tmp_path / "out")
+    assert written == scaling
+    assert all(torch.equal(mean[name], weight * 2) for name, weight in weights.items())
+
+
+def test_only_files_give_the_mean_no_settings(tmp_path):
+    with pytest.raises(ValueError, match="one at least must be a PEFT folder"):
+        average([SERVED, SERVED], tmp_path / "out")
 
 
 def test_settings_that_are_off_in_other_words_are_the_same(tmp_path):

@@ -47,6 +47,7 @@ def test_a_pair_is_a_violation_by_its_probes_label_and_a_clean_case(write, probe
         ({"available_signals": {"channel": "sms"}}, "email"),
         ({"intended_channel": None, "channel": "sms"}, "sms"),
         ({"channel": "pigeon"}, "email"),
+        ({"Channel__c": "sms"}, "sms"),
     ],
 )
 def test_a_contexts_channel_is_read_in_any_spelling(write, context, channel):

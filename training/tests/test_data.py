@@ -1,4 +1,4 @@
-"""The cases of training/data keep the rules that they were written by."""
+"""The cases of training/data, and those held out of it, keep the rules that they were written by."""
 
 import json
 import re
@@ -11,12 +11,15 @@ import pytest
 import regex
 
 ROOT = Path(__file__).resolve().parents[2]
-ROWS = [
-    json.loads(line)
-    for file in sorted((ROOT / "training/data").glob("*.jsonl"))
-    for line in file.read_text("utf-8").split("\n")
-    if line.strip()
-]
+
+
+def rows(file):
+    return [json.loads(line) for line in file.read_text("utf-8").split("\n") if line.strip()]
+
+
+TRAINED = [row for file in sorted((ROOT / "training/data").glob("*.jsonl")) for row in rows(file)]
+HELD_OUT = rows(ROOT / "training/held-out.jsonl")
+ROWS = TRAINED + HELD_OUT
 ANSWER = tomllib.loads((ROOT / "models/tenacious-judge.toml").read_text("utf-8"))["answer"]
 GRAMMAR = (ROOT / "models" / ANSWER["grammar"]).read_text("utf-8")
 SENTENCE = regex.compile(regex.search(r"^SENTENCE: /(.*)/$", GRAMMAR, regex.MULTILINE)[1])
@@ -26,12 +29,19 @@ def wrong(rule):
     return [row["id"] for row in ROWS if not rule(row)]
 
 
-def test_every_probe_has_violations_by_its_label_and_clean_cases():
-    found = Counter((row["probe"], row["expected"]) for row in ROWS)
+@pytest.mark.parametrize("part, least", [(TRAINED, 50), (HELD_OUT, 8)])
+def test_every_probe_has_violations_by_its_label_and_clean_cases(part, least):
+    found = Counter((row["probe"], row["expected"]) for row in part)
     expected = {(probe, label) for probe, (label, _) in cases.PROBES.items()}
     expected |= {(probe, "PASS") for probe in cases.PROBES}
     assert found.keys() == expected
-    assert min(found.values()) >= 50
+    assert min(found.values()) >= least
+
+
+def test_no_context_or_draft_that_is_held_out_stands_in_the_training_data():
+    for field in ("context", "draft"):
+        trained = {json.dumps(row[field]) for row in TRAINED}
+        assert [row["id"] for row in HELD_OUT if json.dumps(row[field]) in trained] == []
 
 
 def test_every_id_stands_once():
@@ -90,5 +100,5 @@ def test_a_violation_of_a_pair_has_its_clean_side():
 
 def test_the_training_reads_them_all():
     read = cases.read([ROOT / "training/data"])
-    assert [case.id for case in read] == [row["id"] for row in ROWS]
+    assert [case.id for case in read] == [row["id"] for row in TRAINED]
     assert len({(case.context, case.channel, case.draft) for case in read}) == len(read)

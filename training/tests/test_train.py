@@ -227,6 +227,7 @@ def test_an_adapter_begins_with_the_weights_of_the_file_that_is_served(trainer, 
     }
     served = tmp_path / "served.gguf"
     writer = GGUFWriter(served, "qwen2")
+    writer.add_float32("adapter.lora.alpha", earlier.args.alpha)
     modules = {module: name for name, module in MODULES.items()}
     for name, weight in weights.items():
         layer, module, side = re.search(r"layers\.(\d+)\.(.+)\.lora_([AB])", name).groups()
@@ -239,10 +240,16 @@ def test_an_adapter_begins_with_the_weights_of_the_file_that_is_served(trainer, 
     begun = trainer("begun", start=served)
     for name, weight in get_peft_model_state_dict(begun.model).items():
         assert torch.equal(weight, weights[name]), name
+    with pytest.raises(SystemExit, match="not scaled by alpha 16 alone"):
+        trainer("weaker", start=served, alpha=16)
 
 
 def test_an_adapter_of_other_layers_is_no_beginning(trainer, tmp_path):
     save_file({"base_model.model.model.layers.9.self_attn.q_proj.lora_A.weight": torch.zeros(1)},
               tmp_path / "adapter_model.safetensors")  # fmt: skip
+    (tmp_path / "adapter_config.json").write_text('{"r": 16, "lora_alpha": 32}')
     with pytest.raises(SystemExit, match="other layers, kinds or names"):
         trainer("other", start=tmp_path)
+    (tmp_path / "adapter_config.json").write_text('{"r": 16, "lora_alpha": 32, "use_rslora": true}')
+    with pytest.raises(SystemExit, match="not scaled by alpha 32 alone"):
+        trainer("rs", start=tmp_path)

@@ -45,6 +45,14 @@ def test_a_tree_holds_each_case_once_with_its_whole_prompt_and_answer(encoded, g
     assert sorted(found, key=key) == sorted(expected, key=key)
 
 
+def test_one_case_alone_keeps_the_last_token_of_its_prompt_in_its_leaf(encoded):
+    [(case, prompt, answer)] = encoded[:1]
+    rubric, [group] = grow([(case, prompt, answer)])
+    [leaf] = group.leaves
+    assert whole(rubric, group, leaf)[0].tolist() == prompt + answer
+    assert leaf.answer == 1
+
+
 def test_a_packed_case_gets_the_logits_that_it_gets_alone(model, grown):
     rubric, groups = grown
     layers = Layers(model.model)

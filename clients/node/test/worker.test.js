@@ -1,10 +1,12 @@
 // What the worker does with failures that no daemon without a model has.
 
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { DeadlineExceeded, Unavailable } from 'judged-client';
 import { Worker } from '../worker.mjs';
 
@@ -118,4 +120,14 @@ test('lines that cannot be read are counted and hold up nothing', async (t) => {
   assert.equal(failures, 5);
   assert.ok(verdicts.slice(0, 5).every(({ error }) => error));
   assert.equal(outbox.length, 1);
+});
+
+test('a link to the worker runs it', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'judged-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const link = join(folder, 'linked.mjs');
+  symlinkSync(fileURLToPath(new URL('../worker.mjs', import.meta.url)), link);
+  const { status, stderr } = spawnSync(process.execPath, [link], { encoding: 'utf8' });
+  assert.equal(status, 2);
+  assert.match(stderr, /^usage: /);
 });

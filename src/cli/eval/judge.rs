@@ -1,6 +1,7 @@
 //! The daemon that is measured: one that runs, or one of our own.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use clap::ArgMatches;
 
@@ -23,18 +24,26 @@ pub struct Judge {
 const RULES_AT_ONCE: u32 = 4;
 
 impl Judge {
-    pub async fn find(args: &EvalArgs, matches: Option<&ArgMatches>) -> anyhow::Result<Self> {
+    /// `timeout` is the longest that somebody waits for one of its answers.
+    pub async fn find(
+        args: &EvalArgs,
+        matches: Option<&ArgMatches>,
+        timeout: Duration,
+    ) -> anyhow::Result<Self> {
         let own = match &args.addr {
             Some(_) => None,
-            None => Some(args.engine.start(args.decider, matches).await?),
+            None => Some(args.engine.start(args.decider, matches, timeout).await?),
         };
-        let (addr, control, access) = match (&args.addr, &own) {
-            (Some(addr), _) => (addr.clone(), args.control_addr.clone(), args.access.read()?),
-            (None, Some(own)) => {
+        let (addr, control, access) = match &own {
+            Some(own) => {
                 let (addr, control) = own.addresses();
                 (addr, control, Access::default())
             }
-            (None, None) => (String::new(), String::new(), Access::default()),
+            None => (
+                args.addr.clone().unwrap_or_default(),
+                args.control_addr.clone(),
+                args.access.read()?,
+            ),
         };
         let client = Client::connect_with(&addr, &access).await?;
         let status = settled(Client::connect_with(&control, &access).await?).await?;

@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::super::print;
 
@@ -14,13 +14,10 @@ const LINE_EVERY: Duration = Duration::from_secs(15);
 
 impl Meter {
     pub(super) fn new(cases: usize) -> Self {
-        let bar = ProgressBar::new(cases as u64);
-        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} judged, {eta} left");
+        let bar = print::bar("judged");
+        bar.set_length(cases as u64);
         Self {
-            bar: match style {
-                Ok(style) => bar.with_style(style),
-                Err(_) => bar,
-            },
+            bar,
             last_line: Instant::now(),
         }
     }

@@ -35,6 +35,7 @@ async fn the_file_is_set_up_for_durable_commits() {
             "synchronous",
             "foreign_keys",
             "auto_vacuum",
+            "temp_store",
             "user_version",
         ] {
             let read = |row: &rusqlite::Row<'_>| row.get::<_, rusqlite::types::Value>(0);
@@ -46,6 +47,7 @@ async fn the_file_is_set_up_for_durable_commits() {
     let found: Vec<_> = receiver.iter().collect();
     let full = 2.into();
     let incremental = 2.into();
+    let in_memory = 2.into();
     assert_eq!(
         found,
         [
@@ -53,6 +55,7 @@ async fn the_file_is_set_up_for_durable_commits() {
             full,
             1.into(),
             incremental,
+            in_memory,
             2.into()
         ]
     );

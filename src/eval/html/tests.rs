@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::dataset::case::Case;
-use crate::eval::record::{Answer, Record, Seconds, Setup};
+use crate::eval::record::{Answer, Decider, Record, Seconds, Setup};
 use crate::eval::report::Run;
 use crate::verdict::{DecidedBy, Mode, RationaleMode, Usage};
 

@@ -34,7 +34,7 @@ pub fn render(replay: &Replay) -> String {
                 reported.decisions,
                 match reported.finding {
                     FindingKind::Right => "would be judged so again",
-                    FindingKind::FalsePositive => "would go out",
+                    FindingKind::FalsePositive => "would be called PASS",
                     // No incident is among them: it tells no right label.
                     FindingKind::MissedViolation | FindingKind::Incident => "would be found",
                 }

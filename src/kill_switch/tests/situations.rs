@@ -149,8 +149,6 @@ impl Player {
             false_positives,
             malformed,
             probes,
-            adapter_failure,
-            ..
         } = self.switch.distance();
         let mut lines = vec![self.switch.state().to_string()];
         match self.switch.state() {
@@ -183,7 +181,8 @@ impl Player {
         lines.extend(probes.map(|ProbeMeasure { probe, tally, .. }| {
             format!("probe {probe}: {} of {}", tally.right, tally.total)
         }));
-        lines.extend(adapter_failure.map(|reason| format!("no adapter: {reason}")));
+        let failure = self.switch.kept.adapter_failure.iter();
+        lines.extend(failure.map(|reason| format!("no adapter: {reason}")));
         lines
     }
 }

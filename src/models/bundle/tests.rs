@@ -214,6 +214,21 @@ fn a_bundle_is_found_by_name_or_by_path() {
 }
 
 #[test]
+fn a_bundle_is_handled_by_its_name_only_where_that_finds_it() {
+    let (first, second) = (folder(MANIFEST), folder(MANIFEST));
+    let dirs = [first.path().to_owned(), second.path().to_owned()];
+    let load = |folder: &TempDir| Bundle::load(&folder.path().join("sample.toml")).unwrap();
+    let (known, hidden) = (load(&first), load(&second));
+    assert_eq!(known.handle(&dirs), "sample");
+    assert_eq!(hidden.handle(&dirs), hidden.path.display().to_string());
+    assert_eq!(known.handle(&[]), known.path.display().to_string());
+    for bundle in [known, hidden] {
+        let found = Bundle::find(&bundle.handle(&dirs), &dirs).unwrap();
+        assert_eq!(found.path, bundle.path);
+    }
+}
+
+#[test]
 fn a_name_not_found_lists_those_that_are_and_where_it_looked() {
     let folder = folder(MANIFEST);
     let message = Bundle::find("samples", &[folder.path().to_owned()])

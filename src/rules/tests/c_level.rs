@@ -100,6 +100,31 @@ fn fields_in_many_places_must_agree() {
                 r#"{"role":"CTO","job_title":"VP Sales","headcount":4000}"#,
                 "cannot tell job_title",
             ),
+            // Records of a CRM.
+            (
+                r#"{"Contact":{"Title":"CEO"},"Account":{"NumberOfEmployees":5200}}"#,
+                "fired Contact.Title Account.NumberOfEmployees",
+            ),
+            (
+                r#"{"recipient_role":"CTO","available_signals":{"crunchbase_company":{"headcount":"3400"}}}"#,
+                "fired recipient_role available_signals.crunchbase_company.headcount",
+            ),
+            (
+                r#"{"recipient_role":"CTO","headcount":300,"company":{"headcount":9000}}"#,
+                "cannot tell company.headcount",
+            ),
+            (
+                r#"{"recipient_is_c_level":true,"Headcount__c":9000}"#,
+                "fired recipient_is_c_level Headcount__c",
+            ),
+            (
+                r#"{"recipient_role":"CTO","No of Employees":9000}"#,
+                "fired recipient_role No of Employees",
+            ),
+            (
+                r#"{"recipient_role":"CTO","estimated_num_employees":9000}"#,
+                "fired recipient_role estimated_num_employees",
+            ),
             // Titles of others are not the recipient's.
             (
                 r#"{"recipient_role":"VP Sales","headcount":4000,"threads":[{"recipient_role":"CEO"}]}"#,
@@ -135,6 +160,11 @@ fn titles() {
         "Chief Developer Officer",
         "CTO (Lead Engineer)",
         "CEO at Lead Forensics",
+        "CEO & Board Advisor",
+        "CTO | Startup Advisor",
+        "CEO, Advisor",
+        "CEO at PA Consulting",
+        "CEO (Philadelphia, PA)",
     ];
     let not_c_level = [
         "VP Engineering",
@@ -167,6 +197,8 @@ fn titles() {
         "non_c_level",
         "CEO Office",
         "CEO's assistant",
+        "CEO, Executive Assistant to",
+        "CEO (PA)",
         "Head of CRO",
         "CRO Manager",
         "CRO Specialist",
@@ -253,6 +285,11 @@ fn headcounts() {
         "5000-1000",
         "3.5",
         "3.200",
+        "5.000",
+        "12.000",
+        "3.000 employees",
+        "1.000-5.000",
+        "5.000-10.000",
         "3,2k",
         "32,00",
         "1234,567",

@@ -77,6 +77,62 @@ fn a_disqualifier_fires_in_any_shape() {
                 r#"{"disqualifiers":{"is_disqualified":true}}"#,
                 "fired disqualifiers.is_disqualified",
             ),
+            (
+                r#"{"person_do_not_contact":true}"#,
+                "fired person_do_not_contact",
+            ),
+            // As Salesforce marks what its customers add.
+            (r#"{"Do_Not_Contact__c":true}"#, "fired Do_Not_Contact__c"),
+            (r#"{"Competitor__c":"WAHR"}"#, "fired Competitor__c"),
+            // In a list of objects, and in lists in an object.
+            (
+                r#"{"disqualifiers":[{"type":"do_not_contact","source":"call","lifted":null}]}"#,
+                "fired disqualifiers[0].type",
+            ),
+            (
+                r#"{"disqualifiers":[{"name":"competitor","value":true}]}"#,
+                "fired disqualifiers[0].name",
+            ),
+            (
+                r#"{"disqualifiers":{"flags":["anti_offshore"]}}"#,
+                "fired disqualifiers.flags[0]",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_record_of_a_crm_is_looked_into() {
+    check(
+        Rule::Disqualifier,
+        &[
+            (
+                r#"{"prospect":{"do_not_contact":true}}"#,
+                "fired prospect.do_not_contact",
+            ),
+            (
+                r#"{"available_signals":{"account":{"Local_Only__c":"yes"}}}"#,
+                "fired available_signals.account.Local_Only__c",
+            ),
+            (
+                r#"{"contact":{"disqualifiers":["competitor"]}}"#,
+                "fired contact.disqualifiers[0]",
+            ),
+            (
+                r#"{"company":{"competitor":"Acme Staffing"}}"#,
+                "cannot tell company.competitor",
+            ),
+            (
+                r#"{"prospect":{"do_not_contact":false},"company":"Acme"}"#,
+                "not fired",
+            ),
+            // Records of others, and what stands deeper.
+            (r#"{"contacts":[{"do_not_contact":true}]}"#, "not fired"),
+            (r#"{"referrer":{"do_not_contact":true}}"#, "not fired"),
+            (
+                r#"{"contact":{"manager":{"do_not_contact":true}}}"#,
+                "not fired",
+            ),
         ],
     );
 }
@@ -123,6 +179,7 @@ fn what_says_nothing_does_not_fire() {
                 "not fired",
             ),
             (r#"{"disqualifiers":"nothing"}"#, "not fired"),
+            (r#"{"disqualifiers":"Nein"}"#, "not fired"),
             (r#"{"disqualifiers":["set()","()"]}"#, "not fired"),
             (r#"{"disqualifiers":{}}"#, "not fired"),
             (
@@ -186,6 +243,65 @@ fn what_is_unreadable_or_denied_cannot_be_told() {
             (
                 r#"{"disqualified":"under review"}"#,
                 "cannot tell disqualified",
+            ),
+            // A remark that there is none.
+            (
+                r#"{"disqualifiers":"N/A - checked 2031-02"}"#,
+                "cannot tell disqualifiers",
+            ),
+            (
+                r#"{"disqualifiers":["n/a-checked"]}"#,
+                "cannot tell disqualifiers[0]",
+            ),
+            (
+                r#"{"disqualifiers":"none; reviewed by Ann"}"#,
+                "cannot tell disqualifiers",
+            ),
+            (
+                r#"{"disqualifiers":"checked, none"}"#,
+                "cannot tell disqualifiers",
+            ),
+            (
+                r#"{"disqualifiers":"No disqualifiers, all clear"}"#,
+                "cannot tell disqualifiers",
+            ),
+            // What another field may take back, and a word that nobody knows.
+            (
+                r#"{"disqualifiers":[{"type":"competitor","status":"cleared"}]}"#,
+                "cannot tell disqualifiers[0].type",
+            ),
+            (
+                r#"{"disqualifiers":[{"name":"competitor","value":false}]}"#,
+                "cannot tell disqualifiers[0].name",
+            ),
+            (
+                r#"{"disqualifiers":[{"name":"competitor","value":"perhaps"}]}"#,
+                "cannot tell disqualifiers[0].name",
+            ),
+            (
+                r#"{"disqualifiers":[{"type":"some_new_flag"}]}"#,
+                "cannot tell disqualifiers[0].type",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_flag_beside_an_empty_place_or_a_flag_of_one_word_still_fires() {
+    check(
+        Rule::Disqualifier,
+        &[
+            (
+                r#"{"disqualifiers":"some_new_flag, -,"}"#,
+                "fired disqualifiers",
+            ),
+            (
+                r#"{"disqualifiers":"not_a_fit, some_new_flag"}"#,
+                "fired disqualifiers",
+            ),
+            (
+                r#"{"disqualifiers":"Local teams, no offshore"}"#,
+                "fired disqualifiers",
             ),
         ],
     );

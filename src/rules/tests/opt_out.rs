@@ -49,6 +49,74 @@ fn an_opt_out_in_any_shape_fires() {
                 r#"{"opt_out_channels":["fax+Text Messages"]}"#,
                 "fired opt_out_channels[0]",
             ),
+            (
+                r#"{"opt_out_channels":"email or sms"}"#,
+                "fired opt_out_channels",
+            ),
+            (
+                r#"{"opt_out_channels":["Fax"]}"#,
+                "fired opt_out_channels[0]",
+            ),
+            (
+                r#"{"opt_out_channels":["telephone"]}"#,
+                "fired opt_out_channels[0]",
+            ),
+            (
+                r#"{"opt_out_channels":["LinkedIn messages"]}"#,
+                "fired opt_out_channels[0]",
+            ),
+            (
+                r#"{"opt_out_channels":["email_marketing"]}"#,
+                "fired opt_out_channels[0]",
+            ),
+            // In lists of objects.
+            (
+                r#"{"opt_out_channels":[{"channel":"email","createdAt":"2031-05-01"}]}"#,
+                "fired opt_out_channels[0].channel",
+            ),
+            (
+                r#"{"opt_out":{"channels":["sms"],"reason":"asked"}}"#,
+                "fired opt_out.channels[0]",
+            ),
+            (
+                r#"{"emails":[{"email":"a@b.example","is_unsubscribed":true}]}"#,
+                "fired emails[0].is_unsubscribed",
+            ),
+            (
+                r#"{"email":[{"value":"a@b.example"},{"value":"c@d.example","opt_out":true}]}"#,
+                "fired email[1].opt_out",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn an_opt_out_in_a_record_of_a_crm_fires() {
+    check(
+        Rule::OptOut,
+        &[
+            (
+                r#"{"properties":{"hs_email_optout":"true"}}"#,
+                "fired properties.hs_email_optout",
+            ),
+            (
+                r#"{"contact":{"email_opt_out":true}}"#,
+                "fired contact.email_opt_out",
+            ),
+            (
+                r#"{"available_signals":{"Lead":{"HasOptedOutOfEmail":true}}}"#,
+                "fired available_signals.Lead.HasOptedOutOfEmail",
+            ),
+            (
+                r#"{"contact":{"email":{"opt_out":true}}}"#,
+                "fired contact.email.opt_out",
+            ),
+            (
+                r#"{"contact":{"email":"x@example.org","email_opt_out":false}}"#,
+                "not fired",
+            ),
+            (r#"{"contacts":[{"email_opt_out":true}]}"#, "not fired"),
+            (r#"{"threads":[{"email_opt_out":true}]}"#, "not fired"),
         ],
     );
 }
@@ -121,6 +189,38 @@ fn flags_fire() {
                 r#"{"unsubscribed_from_all_emails":true}"#,
                 "fired unsubscribed_from_all_emails",
             ),
+            (r#"{"customer_opt_out":true}"#, "fired customer_opt_out"),
+            (r#"{"HasOptedOutOfFax":true}"#, "fired HasOptedOutOfFax"),
+            (r#"{"donotfax":true}"#, "fired donotfax"),
+            (r#"{"donotpostalmail":1}"#, "fired donotpostalmail"),
+            (
+                r#"{"Opted out of email: Marketing Information":"true"}"#,
+                "fired Opted out of email: Marketing Information",
+            ),
+            // As Salesforce marks what its customers add.
+            (r#"{"Email_Opt_Out__c":true}"#, "fired Email_Opt_Out__c"),
+            (r#"{"SMS_Opt_Out__c":true}"#, "fired SMS_Opt_Out__c"),
+            (r#"{"Unsubscribed__c":true}"#, "fired Unsubscribed__c"),
+            (r#"{"email":{"Opt_Out__c":true}}"#, "fired email.Opt_Out__c"),
+            // In words, also of other languages.
+            (r#"{"email_opt_out":"opted_out"}"#, "fired email_opt_out"),
+            (r#"{"opt_out":"Opted out"}"#, "fired opt_out"),
+            (r#"{"donotemail":"Do Not Allow"}"#, "fired donotemail"),
+            (r#"{"email_opt_out":"WAHR"}"#, "fired email_opt_out"),
+            (r#"{"email_opt_out":"VRAI"}"#, "fired email_opt_out"),
+            (r#"{"email_opt_out":"VERDADERO"}"#, "fired email_opt_out"),
+            (r#"{"unsubscribed":"Ja"}"#, "fired unsubscribed"),
+            (r#"{"unsubscribed":"Oui"}"#, "fired unsubscribed"),
+            (r#"{"unsubscribed":"SÍ"}"#, "fired unsubscribed"),
+            (
+                r#"{"marketing_status":"unsubscribed"}"#,
+                "fired marketing_status",
+            ),
+            (
+                r#"{"contact_subscription_status":"Unsubscribed"}"#,
+                "fired contact_subscription_status",
+            ),
+            (r#"{"opt_out_status":"opted_out"}"#, "fired opt_out_status"),
             // As tables are exported.
             (r#"{"email_opt_out":1.0}"#, "fired email_opt_out"),
             (r#"{"email_opt_out":"1.0"}"#, "fired email_opt_out"),
@@ -207,6 +307,19 @@ fn no_opt_out_does_not_fire() {
                 "not fired",
             ),
             (r#"{"email":{"opened":true}}"#, "not fired"),
+            (
+                r#"{"marketing_status":"subscribed","email_status":true,"opt_out_status":"opted_in"}"#,
+                "not fired",
+            ),
+            (r#"{"subscription_status":"cancelled"}"#, "not fired"),
+            (
+                r#"{"donotemail":"Allow","email_opt_out":"FALSCH","unsubscribed":"Non"}"#,
+                "not fired",
+            ),
+            (
+                r#"{"emails":[{"email":"a@b.example","is_unsubscribed":false},"c@d.example"]}"#,
+                "not fired",
+            ),
         ],
     );
 }
@@ -285,6 +398,24 @@ fn an_opt_out_in_unknown_words_cannot_be_told() {
                 "cannot tell opted_out_of_pigeons",
             ),
             (r#"{"opted_out_of_pigeons":"2031-05-01"}"#, "not fired"),
+            (r#"{"opt_out_status":true}"#, "cannot tell opt_out_status"),
+            (
+                r#"{"opt_out_channels":"not opted out of email or sms"}"#,
+                "cannot tell opt_out_channels",
+            ),
+            // What another field may take back.
+            (
+                r#"{"opt_out_channels":[{"channel":"email","status":"opted_in"}]}"#,
+                "cannot tell opt_out_channels[0].channel",
+            ),
+            (
+                r#"{"opt_out_channels":[{"channel":"email","opted_out":false}]}"#,
+                "cannot tell opt_out_channels[0].channel",
+            ),
+            (
+                r#"{"unsubscribe":{"type":"email","value":"mailto:stop@example.com"}}"#,
+                "cannot tell unsubscribe.type",
+            ),
         ],
     );
 }
