@@ -250,9 +250,11 @@ fn find(store: &Store, bundle: &Bundle, merge: bool) -> Result<Files, OpenError>
         FileState::Missing | FileState::Partial { .. } => {
             let path = store.path(&bundle.base);
             let handle = bundle.handle(&Bundle::default_dirs());
+            // Whoever runs it may have another store by default.
             return Err(OpenError::Missing(format!(
-                "`{}` is not there: run `judged pull {handle}`",
-                path.display()
+                "`{}` is not there: run `judged pull {handle} --model-dir {}`",
+                path.display(),
+                store.dir().display()
             )));
         }
     }

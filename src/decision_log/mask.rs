@@ -120,7 +120,7 @@ impl Place<'_> {
                 pointer.push('/');
                 pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
                 path.push_str("['");
-                path.push_str(name);
+                push_escaped(&mut path, name);
                 path.push_str("']");
                 (depth + 1, pointer, path)
             }
@@ -134,6 +134,22 @@ impl Place<'_> {
                 path.push(']');
                 (depth + 1, pointer, path)
             }
+        }
+    }
+}
+
+/// A name as normalized paths have it: what could end it or break the line is escaped.
+fn push_escaped(path: &mut String, name: &str) {
+    for c in name.chars() {
+        match c {
+            '\'' | '\\' => path.extend(['\\', c]),
+            '\u{8}' => path.push_str(r"\b"),
+            '\t' => path.push_str(r"\t"),
+            '\n' => path.push_str(r"\n"),
+            '\u{c}' => path.push_str(r"\f"),
+            '\r' => path.push_str(r"\r"),
+            c if c < ' ' => path.push_str(&format!(r"\u{:04x}", u32::from(c))),
+            c => path.push(c),
         }
     }
 }

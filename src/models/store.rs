@@ -80,6 +80,10 @@ impl Store {
         ProjectDirs::from("", "", "judged").map(|dirs| dirs.data_dir().join("models"))
     }
 
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Where the file lies, or would lie.
     pub fn path(&self, base: &Base) -> PathBuf {
         self.folder(base).join(&base.file)

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::words::Answer;
 use super::{Evidence, Finding, headcount, title};
-use crate::context::Context;
+use crate::context::{Context, Field, squash_name};
 
 /// One half of the rule, over all fields that speak of it.
 enum Fact {
@@ -30,8 +30,8 @@ pub fn find(context: &Context) -> Finding {
 /// Reads whether a value says yes or no to a half of the rule; `None` where it does not tell.
 type Reader = fn(&Value) -> Option<bool>;
 
-/// The reader of a field by its squashed name, if it speaks of a half of the rule.
-type Readers = fn(&str) -> Option<Reader>;
+/// The reader of a field, if it speaks of a half of the rule.
+type Readers = fn(&Field<'_>) -> Option<Reader>;
 
 /// The fields that tell must agree; those that do not tell count only where no other does. The
 /// first group that has one that tells decides.
@@ -41,7 +41,7 @@ fn fact(context: &Context, usual_field: &str, groups: &[Readers]) -> Fact {
     for readers in groups {
         let fields = context.fields_and_records();
         for field in fields.filter(|field| !is_empty(field.value)) {
-            let Some(read) = readers(field.word) else {
+            let Some(read) = readers(&field) else {
                 continue;
             };
             match (read(field.value), &told) {
@@ -69,8 +69,8 @@ fn is_empty(value: &Value) -> bool {
 }
 
 /// Fields on the recipient's rank.
-fn rank_reader(name: &str) -> Option<Reader> {
-    match name {
+fn rank_reader(field: &Field<'_>) -> Option<Reader> {
+    match field.word {
         "recipientrole" | "recipienttitle" | "recipientjobtitle" | "recipientseniority" => {
             Some(title::is_c_level)
         }
@@ -80,19 +80,30 @@ fn rank_reader(name: &str) -> Option<Reader> {
 }
 
 /// Fields on somebody's rank: an engineer on offer has one too.
-fn bare_rank_reader(name: &str) -> Option<Reader> {
-    let is_rank = matches!(name, "role" | "title" | "jobtitle" | "seniority");
+fn bare_rank_reader(field: &Field<'_>) -> Option<Reader> {
+    let is_rank = match field.word {
+        "title" => !is_name_of_record(field),
+        word => matches!(word, "role" | "jobtitle" | "seniority"),
+    };
     is_rank.then_some(title::is_c_level)
+}
+
+/// Whether a title is what a record itself is called, as a lead is in Pipedrive: `Acme lead`.
+fn is_name_of_record(title: &Field<'_>) -> bool {
+    let record = title.parent.map(squash_name);
+    let record = record.as_deref().unwrap_or_default();
+    matches!(record, "lead" | "account" | "company" | "crunchbasecompany")
 }
 
 /// Fields on the company's size.
 #[rustfmt::skip]
-fn size_reader(name: &str) -> Option<Reader> {
+fn size_reader(field: &Field<'_>) -> Option<Reader> {
     let is_size = matches!(
-        name,
+        field.word,
         "headcount" | "companyheadcount" | "totalheadcount" | "employees" | "employeecount"
             | "numemployees" | "numberofemployees" | "noofemployees" | "estimatednumemployees"
-            | "totalemployees" | "companysize"
+            | "totalemployees" | "employeesrange" | "employeerange" | "companysize" | "staff"
+            | "staffcount" | "fte" | "ftes"
     );
     is_size.then_some(headcount::is_large)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::words::{Answer, Entry, find_in_list, without_owner};
 use super::{Evidence, Finding};
-use crate::context::{Context, Field, squash};
+use crate::context::{Context, Field, squash_name};
 
 /// Looks through the lists of disqualifiers, and for fields that are a known flag themselves:
 /// one of the rubric's, or of the operator's, which are squashed.
@@ -40,8 +40,8 @@ fn find_in_field(field: &Field<'_>, more: &BTreeSet<String>) -> Finding {
 /// labelled data suppress on a flag that nobody knows. A word in an object has no such place.
 fn find_in_entry(entry: Entry<'_>, evidence: Evidence, is_known: impl Fn(&str) -> bool) -> Finding {
     let fires = match entry {
-        Entry::Listed(word) => is_known(&squash(word)) || !is_denied_or_open(word),
-        Entry::Flagged(word) => is_known(&squash(word)),
+        Entry::Listed(word) => is_known(&squash_name(word)) || !is_denied_or_open(word),
+        Entry::Flagged(word) => is_known(&squash_name(word)),
         Entry::Unreadable => false,
     };
     if fires {

@@ -8,7 +8,7 @@ use super::{
     Finding, Rule, RuleVerdict, c_level, disqualifier, engineer, funding, opt_out, other_thread,
     peers,
 };
-use crate::context::squash;
+use crate::context::squash_name;
 use crate::verdict::Case;
 
 /// Judges cases by the rules. Its default knows the lists that are compiled in.
@@ -31,7 +31,7 @@ impl Default for Rulebook {
 impl Rulebook {
     /// A flag that disqualifies, such as `works_council`, in any spelling.
     pub fn add_disqualifier(&mut self, flag: &str) -> Result<(), NotAName> {
-        let flag = NotAName::check(flag, squash(flag))?;
+        let flag = NotAName::check(flag, squash_name(flag))?;
         self.disqualifiers.insert(flag);
         Ok(())
     }

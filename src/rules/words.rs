@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::evidence::one_line;
 use super::{Evidence, Finding};
-use crate::context::{Field, squash};
+use crate::context::{Field, squash_name};
 
 /// What a field for a yes or a no says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub enum Entry<'a> {
     /// A word that stands in the list.
     Listed(&'a str),
     /// A word that counts where it is known: a key of an object, whose value says yes; what a field
-    /// such as `channel` there names; what stands in one text with a no.
+    /// such as `channel` there names; what stands in one text that says that there is none.
     Flagged(&'a str),
     /// Neither a word nor a yes or no.
     Unreadable,
@@ -107,19 +107,26 @@ fn names_entry(fields: &Map<String, Value>, key: &str) -> bool {
         "channel" | "channels" | "type" | "flag" | "flags" | "name" | "value"
     );
     let mut others = fields.iter().filter(|(other, _)| *other != key);
-    is_name && others.all(|(other, value)| leaves_it(&squash(other), value))
+    is_name && others.all(|(other, value)| leaves_it(&squash_name(other), value))
 }
 
 /// Whether what another field says, by its squashed name, leaves an entry as it is.
 #[rustfmt::skip]
 fn leaves_it(name: &str, value: &Value) -> bool {
     match name {
-        "value" | "active" | "isactive" | "enabled" | "confirmed" | "optout" | "optedout"
-        | "unsubscribed" => Answer::of(value) == Answer::Yes,
+        "value" | "confirmed" | "optout" | "optedout" | "unsubscribed" => {
+            Answer::of(value) == Answer::Yes
+        }
+        // Without a time it perhaps never was.
+        "date" | "since" | "timestamp" | "optedoutat" | "optoutdate" | "unsubscribedat" => {
+            Answer::of(value) != Answer::No
+        }
+        // Perhaps the channel is, and no opt-out.
+        "active" | "isactive" | "enabled" => false,
         _ if value.is_null() || value.as_str() == Some("") => true,
-        "channel" | "channels" | "type" | "flag" | "flags" | "name" | "id" | "label" | "reason"
-        | "source" | "evidence" | "date" | "since" | "timestamp" | "createdat" | "addedat"
-        | "addedby" | "updatedat" | "optedoutat" | "unsubscribedat" => {
+        // Not `type`, which may be `opt_in`.
+        "channel" | "channels" | "flag" | "flags" | "name" | "id" | "label" | "reason" | "source"
+        | "evidence" | "createdat" | "addedat" | "addedby" | "updatedat" => {
             Answer::of(value) != Answer::No
         }
         _ => false,
@@ -145,15 +152,31 @@ pub fn without_owner(name: &str) -> &str {
 }
 
 /// Whether a piece of a text says in plain words that there is none: `none`, `No known issues`,
-/// `N/A - checked`. A flag such as `no_offshore` is one word.
+/// `N/A - checked`. A flag such as `no_offshore` is one word, and `No budget` is a reason itself.
 fn says_none(piece: &str) -> bool {
-    let first = piece.split_whitespace().next().unwrap_or_default();
+    let mut words = piece.split_whitespace();
+    let first = words.next().unwrap_or_default();
     let first = first.trim_end_matches(|c: char| !c.is_alphanumeric());
-    let is_no = is_one_of(
-        first,
-        &["no", "not", "none", "nothing", "without", "n/a", "n.a"],
-    );
-    is_no || (piece.contains(char::is_alphabetic) && says_nothing(piece))
+    let is_none = is_one_of(first, &["none", "nothing", "n/a", "n.a"]);
+    let is_no = is_one_of(first, &["no", "not", "without"]) && words.any(is_of_reasons);
+    is_none || is_no || (piece.contains(char::is_alphabetic) && says_nothing(piece))
+}
+
+/// Whether a word behind a no speaks of reasons at large.
+fn is_of_reasons(word: &str) -> bool {
+    const BEGINNINGS: [&str; 9] = [
+        "disqualif",
+        "issue",
+        "flag",
+        "known",
+        "reason",
+        "concern",
+        "problem",
+        "blocker",
+        "applicable",
+    ];
+    let word = word.to_lowercase();
+    BEGINNINGS.iter().any(|start| word.starts_with(start))
 }
 
 /// In capital letters or small ones.

@@ -344,6 +344,17 @@ fn what_git_ignores_is_deleted_by_make_clean_and_sent_to_no_image() {
         assert!(deleted.contains(path), "`make clean` leaves {path}");
         assert!(is_unsent(path), ".dockerignore lets {path} through");
     }
+    // These are ignored in every folder.
+    let names = ignored
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with(['/', '#']));
+    for name in names.map(|line| line.trim_end_matches('/')) {
+        let anywhere = format!("**/{name}");
+        assert!(
+            unsent.lines().any(|line| line == anywhere),
+            ".dockerignore lets {name} through"
+        );
+    }
 }
 
 #[test]

@@ -73,6 +73,32 @@ fn keys_that_look_like_pointers_are_masked_where_they_stand() {
     let subject = Subject::of(&case(context, "Hi"), &paths);
     let masked = r#"{"a/b":"[masked]","a":{"b":"y"},"~1":"[masked]","":"[masked]"}"#;
     assert_eq!(content(&subject).0, masked);
+    assert_eq!(
+        subject.masked,
+        [
+            "$['context']['']",
+            "$['context']['a/b']",
+            "$['context']['~1']",
+        ]
+    );
+}
+
+#[test]
+fn the_recorded_path_of_a_key_with_odd_letters_selects_that_key_again() {
+    let context = r#"{"odd":{"o'b":1,"a\\b":2,"\b\t\n\f\r\u001f":3,"\"é\u007f":4},"x":5}"#;
+    let subject = Subject::of(&case(context, "Hi"), &mask(&["$.context.odd.*"]));
+    // As RFC 9535 has them in section 2.7.
+    let recorded = [
+        r"$['context']['odd']['\b\t\n\f\r\u001f']",
+        "$['context']['odd']['\"é\u{7f}']",
+        r"$['context']['odd']['a\\b']",
+        r"$['context']['odd']['o\'b']",
+    ];
+    assert_eq!(subject.masked, recorded);
+    let again = Subject::of(&case(context, "Hi"), &mask(&recorded));
+    assert_eq!(again.masked, recorded);
+    assert_eq!(again.content, subject.content);
+    assert!(content(&again).0.ends_with(r#""x":5}"#));
 }
 
 #[test]

@@ -114,6 +114,31 @@ fn fields_in_many_places_must_agree() {
                 "cannot tell company.headcount",
             ),
             (
+                r#"{"role":"Data Engineer","headcount":4000,"contact":{"title":"CEO"}}"#,
+                "cannot tell contact.title",
+            ),
+            // What a record itself is called is nobody's rank.
+            (
+                r#"{"title":"CTO","headcount":5000,"lead":{"title":"Acme lead"}}"#,
+                "fired title headcount",
+            ),
+            (
+                r#"{"headcount":5000,"lead":{"title":"Acme lead"}}"#,
+                "cannot tell recipient_role",
+            ),
+            (
+                r#"{"headcount":5000,"available_signals":{"Lead":{"title":"Acme - CTO intro"}}}"#,
+                "cannot tell recipient_role",
+            ),
+            (
+                r#"{"headcount":5000,"lead":{"title":"Acme lead","job_title":"CTO"}}"#,
+                "fired lead.job_title headcount",
+            ),
+            (
+                r#"{"title":"CTO","company":{"title":"Lead Forensics","headcount":5000}}"#,
+                "fired title company.headcount",
+            ),
+            (
                 r#"{"recipient_is_c_level":true,"Headcount__c":9000}"#,
                 "fired recipient_is_c_level Headcount__c",
             ),
@@ -125,6 +150,15 @@ fn fields_in_many_places_must_agree() {
                 r#"{"recipient_role":"CTO","estimated_num_employees":9000}"#,
                 "fired recipient_role estimated_num_employees",
             ),
+            (
+                r#"{"recipient_role":"CTO","employees_range":"10001+"}"#,
+                "fired recipient_role employees_range",
+            ),
+            (
+                r#"{"Role":"chief revenue officer","FTE":2312}"#,
+                "fired Role FTE",
+            ),
+            (r#"{"title":"CEO","Staff":2000}"#, "not fired"),
             // Titles of others are not the recipient's.
             (
                 r#"{"recipient_role":"VP Sales","headcount":4000,"threads":[{"recipient_role":"CEO"}]}"#,

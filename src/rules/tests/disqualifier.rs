@@ -265,6 +265,14 @@ fn what_is_unreadable_or_denied_cannot_be_told() {
                 r#"{"disqualifiers":"No disqualifiers, all clear"}"#,
                 "cannot tell disqualifiers",
             ),
+            (
+                r#"{"disqualifiers":"No Concerns; reviewed by Ann"}"#,
+                "cannot tell disqualifiers",
+            ),
+            (
+                r#"{"disqualifiers":"not applicable, reviewed by Ann"}"#,
+                "cannot tell disqualifiers",
+            ),
             // What another field may take back, and a word that nobody knows.
             (
                 r#"{"disqualifiers":[{"type":"competitor","status":"cleared"}]}"#,
@@ -303,6 +311,15 @@ fn a_flag_beside_an_empty_place_or_a_flag_of_one_word_still_fires() {
                 r#"{"disqualifiers":"Local teams, no offshore"}"#,
                 "fired disqualifiers",
             ),
+            // A reason that begins with a no.
+            (
+                r#"{"disqualifiers":"No budget; legal dispute with us"}"#,
+                "fired disqualifiers",
+            ),
+            (
+                r#"{"disqualifiers":"Not interested, government agency"}"#,
+                "fired disqualifiers",
+            ),
         ],
     );
 }
@@ -333,6 +350,7 @@ fn an_operator_adds_flags_of_their_own() {
     let mut book = Rulebook::default();
     book.add_disqualifier("Works Council").unwrap();
     book.add_disqualifier("former_client").unwrap();
+    book.add_disqualifier("Union_Shop__c").unwrap();
     for (context, with, without) in [
         (
             r#"{"works_council":true}"#,
@@ -349,6 +367,18 @@ fn an_operator_adds_flags_of_their_own() {
             r#"{"disqualifiers":["former client"]}"#,
             "fired disqualifiers[0]",
             "cannot tell disqualifiers[0]",
+        ),
+        // As Salesforce marks what its customers add, and without the mark.
+        (
+            r#"{"Union_Shop__c":true}"#,
+            "fired Union_Shop__c",
+            "not fired",
+        ),
+        (r#"{"union_shop":true}"#, "fired union_shop", "not fired"),
+        (
+            r#"{"disqualifiers":{"Union_Shop__c":true}}"#,
+            "fired disqualifiers.Union_Shop__c",
+            "cannot tell disqualifiers.Union_Shop__c",
         ),
         (r#"{"works_council":false}"#, "not fired", "not fired"),
         (

@@ -75,6 +75,10 @@ fn an_opt_out_in_any_shape_fires() {
                 "fired opt_out_channels[0].channel",
             ),
             (
+                r#"{"opt_out_channels":[{"channel":"sms","opted_out_at":"2031-05-01","type":null}]}"#,
+                "fired opt_out_channels[0].channel",
+            ),
+            (
                 r#"{"opt_out":{"channels":["sms"],"reason":"asked"}}"#,
                 "fired opt_out.channels[0]",
             ),
@@ -415,6 +419,34 @@ fn an_opt_out_in_unknown_words_cannot_be_told() {
             (
                 r#"{"unsubscribe":{"type":"email","value":"mailto:stop@example.com"}}"#,
                 "cannot tell unsubscribe.type",
+            ),
+            (
+                r#"{"opt_out_channels":[{"channel":"email","opted_out_at":null},{"channel":"sms","opted_out_at":null}]}"#,
+                "cannot tell opt_out_channels[0].channel",
+            ),
+            (
+                r#"{"opt_out_channels":[{"channel":"email","Opted_Out_At__c":null}]}"#,
+                "cannot tell opt_out_channels[0].channel",
+            ),
+            (
+                r#"{"opt_out_channels":[{"channel":"email","since":""}]}"#,
+                "cannot tell opt_out_channels[0].channel",
+            ),
+            (
+                r#"{"unsubscribe":{"channel":"email","unsubscribed_at":""}}"#,
+                "cannot tell unsubscribe.channel",
+            ),
+            (
+                r#"{"unsubscribe":{"type":"email","enabled":true}}"#,
+                "cannot tell unsubscribe.type",
+            ),
+            (
+                r#"{"opt_out_channels":[{"channel":"email","active":null}]}"#,
+                "cannot tell opt_out_channels[0].channel",
+            ),
+            (
+                r#"{"opt_out_channels":[{"channel":"email","type":"opt_in"}]}"#,
+                "cannot tell opt_out_channels[0].channel",
             ),
         ],
     );
