@@ -170,6 +170,9 @@ impl RequestSpan {
         }
         let stages: Vec<Stage> = stages.collect();
         open.add_stages(&stages, outcome.decision);
+        // By the clock of its stages: the system's may have been set back meanwhile.
+        let end = open.clock.time_of(Instant::now());
+        open.span.end_with_timestamp(end);
     }
 }
 
@@ -271,4 +274,59 @@ fn attributes(decision: &Decision) -> [KeyValue; 6] {
 
 fn below(span: &Span) -> Context {
     Context::new().with_remote_span_context(span.span_context().clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use opentelemetry_sdk::error::OTelSdkResult;
+    use opentelemetry_sdk::trace::{SpanData, SpanExporter};
+
+    use super::*;
+    use crate::stages::RENDER;
+
+    #[derive(Debug, Default)]
+    struct Kept(Arc<Mutex<Vec<SpanData>>>);
+
+    impl SpanExporter for Kept {
+        async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+            self.0.lock().unwrap().extend(batch);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_leaves_the_stages_within_their_request() {
+        let kept = Kept::default();
+        let spans = Arc::clone(&kept.0);
+        let provider = SdkTracerProvider::builder()
+            .with_simple_exporter(kept)
+            .build();
+        let tracer = provider.tracer(SERVICE_NAME);
+        let traces = Traces(Some(Sender { provider, tracer }));
+
+        let arrived = Instant::now();
+        let mut request = traces.request("service", "Judge", arrived, &Parent::default());
+        // As the request begins it is an hour later than when it ends.
+        request.0.as_mut().unwrap().clock.time += Duration::from_secs(3600);
+        let outcome = Outcome {
+            code: 0,
+            failure: None,
+            fault: false,
+            decision: None,
+        };
+        let stage = Stage {
+            name: RENDER,
+            start: arrived,
+            end: Instant::now(),
+        };
+        request.end(&outcome, [stage].into_iter());
+
+        let spans = spans.lock().unwrap();
+        let [render, request] = spans.as_slice() else {
+            panic!("{spans:?}");
+        };
+        assert!(render.end_time <= request.end_time);
+    }
 }
