@@ -248,13 +248,10 @@ fn find(store: &Store, bundle: &Bundle, merge: bool) -> Result<Files, OpenError>
     match store.state(&bundle.base) {
         FileState::Present => {}
         FileState::Missing | FileState::Partial { .. } => {
-            let path = store.path(&bundle.base);
-            let handle = bundle.handle(&Bundle::default_dirs());
-            // Whoever runs it may have another store by default.
             return Err(OpenError::Missing(format!(
-                "`{}` is not there: run `judged pull {handle} --model-dir {}`",
-                path.display(),
-                store.dir().display()
+                "`{}` is not there: run `{}`",
+                store.path(&bundle.base).display(),
+                store.pull_command(bundle)
             )));
         }
     }

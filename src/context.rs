@@ -13,12 +13,14 @@ use thiserror::Error;
 use crate::channel::Channel;
 
 pub use strict::MAX_DEPTH;
-use words::is_spelling;
-pub use words::{channel_named, squash, squash_name};
+pub use words::{channel_of, squash, squash_name};
 
 /// The field, squashed, whose own fields count as the context's: real data hides flags and channels
 /// there.
 const SIGNALS: &str = "availablesignals";
+
+/// What HubSpot and Outreach put a record's fields in, spelled as they do.
+const WRAPPERS: [&str; 2] = ["properties", "attributes"];
 
 /// A parsed JSON object. Keys keep their order, and numbers their text but for `1e5`, now `1e+5`.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,7 +39,7 @@ impl Context {
     /// The length of the text is the caller's to limit.
     pub fn parse(text: &str) -> Result<Context, ContextError> {
         let object: Value = serde_json::from_str(text).map_err(ContextError::Syntax)?;
-        strict::check(text)?;
+        strict::check(text, &object)?;
         match kind(&object) {
             "object" => {
                 let mut context = Context {
@@ -45,8 +47,8 @@ impl Context {
                     record_words: Vec::new(),
                     object,
                 };
-                let names = context.in_records().map(|(_, name, _)| squash_name(name));
-                context.record_words = names.collect();
+                let names = context.in_records().map(|(_, _, name, _)| name);
+                context.record_words = names.map(squash_name).collect();
                 Ok(context)
             }
             found => Err(ContextError::NotAnObject { found }),
@@ -70,8 +72,8 @@ impl Context {
         });
         let fields = top.chain(below).zip(&self.words);
         fields.map(|((parent, name, value), word)| Field {
-            above: None,
-            parent,
+            parents: [parent, None, None],
+            record: "",
             name,
             word,
             value,
@@ -82,9 +84,9 @@ impl Context {
     pub fn fields_and_records(&self) -> impl Iterator<Item = Field<'_>> {
         // The words first: where there are none, nobody looks for records.
         let below = self.record_words.iter().zip(self.in_records());
-        let below = below.map(|(word, (record, name, value))| Field {
-            above: record.parent,
-            parent: Some(record.name),
+        let below = below.map(|(word, (record, wrapper, name, value))| Field {
+            parents: [record.parents[0], Some(record.name), wrapper],
+            record: record.word,
             name,
             word,
             value,
@@ -92,28 +94,31 @@ impl Context {
         self.fields().chain(below)
     }
 
-    /// Each record with a name and a value in it.
-    fn in_records(&self) -> impl Iterator<Item = (Field<'_>, &str, &Value)> {
+    /// Each record with a name and a value in it, and what these are wrapped in.
+    fn in_records(&self) -> impl Iterator<Item = (Field<'_>, Option<&str>, &str, &Value)> {
         let records = self.fields().filter(|field| is_record(field.word));
         records.flat_map(|record| {
-            entries(record.value).map(move |(name, value)| (record, name, value))
+            let plain = [(None, record.value)].into_iter();
+            let wrapped = WRAPPERS
+                .into_iter()
+                .filter_map(move |wrapper| Some((Some(wrapper), record.value.get(wrapper)?)));
+            plain.chain(wrapped).flat_map(move |(wrapper, object)| {
+                entries(object).map(move |(name, value)| (record, wrapper, name, value))
+            })
         })
     }
 
     /// The values of the fields at such a path as `thread_id` or `available_signals.thread_id`, in
     /// any spelling.
-    pub fn all_at<'a>(&'a self, path: &'a str) -> impl Iterator<Item = &'a Value> {
+    pub fn all_at(&self, path: &str) -> impl Iterator<Item = &Value> {
         let (parent, name) = match path.split_once('.') {
-            Some((parent, name)) => (Some(parent), name),
+            Some((parent, name)) => (Some(squash(parent)), name),
             None => (None, path),
         };
+        let is_signals = parent.as_deref().is_none_or(|parent| parent == SIGNALS);
+        let word = squash(name);
         let fields = self.fields().filter(move |field| {
-            let is_there = match (parent, field.parent) {
-                (None, None) => true,
-                (Some(parent), Some(_)) => is_spelling(parent, SIGNALS),
-                _ => false,
-            };
-            is_there && is_spelling(name, field.word)
+            is_signals && field.is_at_top() == parent.is_none() && field.word == word
         });
         fields.map(|field| field.value)
     }
@@ -127,7 +132,7 @@ impl Context {
         ]
         .into_iter()
         .find_map(|path| self.all_at(path).find_map(Value::as_str))
-        .and_then(channel_named)
+        .and_then(|name| channel_of(&squash(name)))
     }
 
     /// The object itself.
@@ -149,9 +154,10 @@ impl Context {
 /// A key, its value, and where they stand.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Field<'a> {
-    /// Where the parent stands, if not at the top.
-    pub above: Option<&'a str>,
-    pub parent: Option<&'a str>,
+    /// The names of what it stands in, from the top.
+    pub parents: [Option<&'a str>; 3],
+    /// The squashed name of the record that it stands in; empty where that is none.
+    pub record: &'a str,
     pub name: &'a str,
     /// The name, as [`squash_name`] has it.
     pub word: &'a str,
@@ -159,13 +165,15 @@ pub struct Field<'a> {
 }
 
 impl Field<'_> {
-    /// As [`Context::get`] reads it.
-    pub fn path(&self) -> String {
-        match (self.above, self.parent) {
-            (Some(above), Some(parent)) => format!("{above}.{parent}.{}", self.name),
-            (None, Some(parent)) => format!("{parent}.{}", self.name),
-            (_, None) => self.name.to_owned(),
-        }
+    pub fn is_at_top(&self) -> bool {
+        self.parents.iter().all(Option::is_none)
+    }
+
+    /// As [`Context::get`] reads it, letter by letter: names may be long, and few want the end.
+    pub fn path(&self) -> impl Iterator<Item = char> {
+        let parents = self.parents.into_iter().flatten();
+        let parents = parents.flat_map(|parent| parent.chars().chain(['.']));
+        parents.chain(self.name.chars())
     }
 }
 
@@ -186,7 +194,8 @@ fn is_record(word: &str) -> bool {
     matches!(
         word,
         "properties" | "contact" | "prospect" | "recipient" | "recipientinfo" | "lead" | "person"
-            | "account" | "company" | "crunchbasecompany"
+            | "account" | "company" | "crunchbasecompany" | "organization" | "organisation"
+            | "flags" | "crmflags"
     )
 }
 

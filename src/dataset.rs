@@ -88,6 +88,12 @@ fn lines(paths: &[PathBuf]) -> Result<Vec<(Place, String)>, DatasetError> {
 
 /// The cases of one line: none, one, or the two of a pair.
 pub fn parse(line: &str) -> Result<Vec<Case>, String> {
+    let cases = with_contexts(line)?.into_iter();
+    Ok(cases.map(|(case, _)| case).collect())
+}
+
+/// The same, each with its context as it is read.
+pub fn with_contexts(line: &str) -> Result<Vec<(Case, Context)>, String> {
     /// What tells the formats apart.
     #[derive(serde::Deserialize)]
     struct Marks {
@@ -102,10 +108,11 @@ pub fn parse(line: &str) -> Result<Vec<Case>, String> {
             return Err("neither a pair (no `pair_id`) nor a labelled case (no `id`)".to_owned());
         }
     };
-    for case in &cases {
-        Context::parse(&case.context_json).map_err(|error| format!("`context`: {error}"))?;
-    }
-    Ok(cases)
+    let read = |case: Case| match Context::parse(&case.context_json) {
+        Ok(context) => Ok((case, context)),
+        Err(error) => Err(format!("`context`: {error}")),
+    };
+    cases.into_iter().map(read).collect()
 }
 
 /// Reads one value; an error names its field.

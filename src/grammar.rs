@@ -8,7 +8,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use llguidance::api::TopLevelGrammar;
 use llguidance::{Matcher, ParserFactory};
@@ -42,8 +42,10 @@ pub struct Grammar {
 
 /// One grammar.
 struct Language {
-    /// Before the first token.
-    start: Matcher,
+    /// Before the first token. Its clones share a lexer, which a panic breaks for all of them.
+    start: Mutex<Matcher>,
+    /// The same with a lexer of its own, which nothing runs.
+    spare: Matcher,
     /// What ends an answer that has reached its bounds.
     close: Vec<Token>,
     /// Tokens and bytes that closing may take.
@@ -67,7 +69,8 @@ impl Grammar {
             }
             let start = start(text, &env)?;
             Ok(Language {
-                start,
+                spare: start.deep_clone(),
+                start: Mutex::new(start),
                 close,
                 closing,
             })
@@ -90,7 +93,7 @@ impl Grammar {
             max_bytes,
         };
         for language in grammar.evidence.iter().chain([&grammar.sentence]) {
-            grammar.check_labels(&language.start)?;
+            grammar.check_labels(&language.start())?;
         }
         Ok(grammar)
     }
@@ -133,11 +136,12 @@ impl Grammar {
             (RationaleMode::Evidence, Some(evidence)) => evidence,
             _ => &self.sentence,
         };
-        let mut matcher = language.start.clone();
         let tokens = self.labels[label.index()].clone();
-        matcher.consume_tokens(&tokens).map_err(GrammarError::of)?;
-        let forced = matcher.consume_ff_tokens();
-        check(&matcher)?;
+        // Every label is taken, which was checked: what fails is a lexer that broke in another answer.
+        let (matcher, forced) = language.after(&tokens).or_else(|_| {
+            language.renew();
+            language.after(&tokens)
+        })?;
         if forced.len() > FORCED_LIMIT {
             return Err(GrammarError::Forced(forced.len()));
         }
@@ -200,6 +204,28 @@ impl Grammar {
             .flat_map(|token| self.tokenizer.piece(*token))
             .copied()
             .collect()
+    }
+}
+
+impl Language {
+    fn start(&self) -> Matcher {
+        let start = self.start.lock().unwrap_or_else(PoisonError::into_inner);
+        start.clone()
+    }
+
+    /// With a lexer that no answer has run yet.
+    fn renew(&self) {
+        let fresh = self.spare.deep_clone();
+        *self.start.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
+    }
+
+    /// A matcher that has read a label, and the tokens that it forces then.
+    fn after(&self, label: &[Token]) -> Result<(Matcher, Vec<Token>), GrammarError> {
+        let mut matcher = self.start();
+        matcher.consume_tokens(label).map_err(GrammarError::of)?;
+        let forced = matcher.consume_ff_tokens();
+        check(&matcher)?;
+        Ok((matcher, forced))
     }
 }
 
@@ -368,7 +394,7 @@ impl Answer<'_> {
 /// A matcher that failed forces no token, and has stopped: it looks like one that is done.
 fn check(matcher: &Matcher) -> Result<(), GrammarError> {
     match matcher.get_error() {
-        Some(error) => Err(GrammarError::Match(error)),
+        Some(error) => Err(GrammarError::of(error)),
         None => Ok(()),
     }
 }
@@ -420,9 +446,11 @@ pub enum GrammarError {
 }
 
 impl GrammarError {
-    /// llguidance gives its errors as text.
+    /// llguidance gives its errors as text. A backtrace follows on further lines, and callers are
+    /// told the error.
     fn of(error: impl std::fmt::Display) -> Self {
-        Self::Match(error.to_string())
+        let text = error.to_string();
+        Self::Match(text.lines().next().unwrap_or_default().to_owned())
     }
 }
 

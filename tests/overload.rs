@@ -132,8 +132,9 @@ async fn at_twice_its_capacity_all_is_answered_or_refused_and_nothing_grows() {
     assert_eq!(book.unrecorded, 0);
     assert!(refused > 0, "it was no overload");
     assert!(book.answered > book.sent / 10, "{}", book.answered);
+    // After a pause of the machine both sides' clocks are over at once.
     assert!(
-        own_clock <= book.sent / 20,
+        own_clock <= book.sent / 10,
         "{own_clock} were told nothing in time"
     );
     assert!(growth < ALLOWANCE, "{growth} KiB");

@@ -163,8 +163,8 @@ def _channel(asked, context):
 
 
 def _squash_name(name):
-    """Salesforce marks what its customers add: `Channel__c`."""
-    return _squash(name.removesuffix("__c"))
+    """Salesforce marks what its customers add: `Channel__c`, `Channel__pc`."""
+    return _squash(re.sub(r"__p?c\Z", "", name))
 
 
 def _squash(text):

@@ -19,7 +19,8 @@ pub fn check(bytes: &[u8]) {
     let _ = context.to_indented();
     let _ = context.intended_channel();
     for field in context.fields() {
-        let found = context.get(&field.path());
+        let path: String = field.path().collect();
+        let found = context.get(&path);
         assert!(found.is_some() || field.name.contains('.'), "{text:?}");
     }
 }

@@ -44,7 +44,7 @@ fn weeks(suite: &Suite) {
         assert!(chosen.len() <= A_WEEK * probes.len());
         let asked: BTreeSet<&str> = chosen
             .iter()
-            .filter_map(|case| case.probe.as_deref())
+            .filter_map(|(case, _)| case.probe.as_deref())
             .collect();
         assert_eq!(asked, probes, "each probe has its turn each week");
     }

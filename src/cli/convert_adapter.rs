@@ -118,13 +118,13 @@ fn base_of(bundle: &str, model_dir: Option<PathBuf>) -> Result<Option<PathBuf>> 
     let dir = model_dir
         .or_else(Store::default_dir)
         .context("no home folder to look for models in; name one with --model-dir")?;
-    let dirs = Bundle::default_dirs();
-    let bundle = Bundle::find(bundle, &dirs)?;
-    match Store::new(dir).verified(&bundle.base, &mut |_| {}) {
+    let store = Store::new(dir);
+    let bundle = Bundle::find(bundle, &Bundle::default_dirs())?;
+    match store.verified(&bundle.base, &mut |_| {}) {
         Ok(path) => Ok(Some(path)),
         Err(StoreError::Missing { path }) => {
-            let (path, handle) = (path.display(), bundle.handle(&dirs));
-            print::say!("warning: `{path}` is not there: `judged pull {handle}` brings it");
+            let (path, pull) = (path.display(), store.pull_command(&bundle));
+            print::say!("warning: `{path}` is not there: `{pull}` brings it");
             Ok(None)
         }
         Err(error) => Err(error.into()),

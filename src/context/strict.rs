@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use serde_json::Value;
+
 use super::ContextError;
 
 /// The levels of nesting that a context may have, its own object counted.
@@ -14,11 +16,64 @@ const RESERVED: &str = "$serde_json::private::";
 /// Longer keys are cut in messages.
 const KEY_CHARS: usize = 60;
 
-/// Checks a text that `serde_json` has read.
+/// Checks a text that `serde_json` has read as a value.
+pub fn check(text: &str, value: &Value) -> Result<(), ContextError> {
+    let size = Size::of(text);
+    // A key that stands twice is one entry of the value, and one that is reserved may be none.
+    if size.depth <= MAX_DEPTH && size.keys == plain_keys_in(value) {
+        return Ok(());
+    }
+    find_fault(text)
+}
+
+/// What a text holds, as far as it can be told in one pass without keeping anything.
+struct Size {
+    depth: usize,
+    keys: usize,
+}
+
+impl Size {
+    fn of(text: &str) -> Self {
+        let bytes = text.as_bytes();
+        let mut size = Self { depth: 0, keys: 0 };
+        let mut depth: usize = 0;
+        let mut at = 0;
+        while let Some(byte) = bytes.get(at) {
+            match byte {
+                b'{' | b'[' => {
+                    depth += 1;
+                    size.depth = size.depth.max(depth);
+                }
+                b'}' | b']' => depth = depth.saturating_sub(1),
+                b'"' => {
+                    at = string_end(bytes, at);
+                    size.keys += usize::from(is_key(bytes, at));
+                    continue;
+                }
+                _ => {}
+            }
+            at += 1;
+        }
+        size
+    }
+}
+
+fn plain_keys_in(value: &Value) -> usize {
+    match value {
+        Value::Object(fields) => {
+            let keys = fields.keys().filter(|key| !key.starts_with(RESERVED));
+            keys.count() + fields.values().map(plain_keys_in).sum::<usize>()
+        }
+        Value::Array(values) => values.iter().map(plain_keys_in).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+    }
+}
+
+/// Tells what is wrong, and where.
 ///
 /// It scans the text rather than visiting the document, since to a visitor a number that keeps its
 /// text looks like an object with a reserved key.
-pub fn check(text: &str) -> Result<(), ContextError> {
+fn find_fault(text: &str) -> Result<(), ContextError> {
     let bytes = text.as_bytes();
     let mut open: Vec<HashSet<Cow<'_, str>>> = Vec::new();
     let mut at = 0;

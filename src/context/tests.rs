@@ -117,6 +117,7 @@ fn an_object_cannot_pass_for_a_number() {
         r#"{"headcount":{"$serde_json::private::Number":"3000"}}"#,
         r#"{"headcount":{"\u0024serde_json::private::Number":"3000"}}"#,
         r#"{"$serde_json::private::RawValue":"[]"}"#,
+        r#"{"x":{"$serde_json::private::other":1}}"#,
     ] {
         assert!(
             matches!(Context::parse(text), Err(ContextError::ReservedKey { .. })),
@@ -132,6 +133,7 @@ fn the_channel_is_read_in_many_spellings() {
         (r#"{"intended_channel":"mail"}"#, Some(Channel::Email)),
         (r#"{"channel":"text"}"#, Some(Channel::Sms)),
         (r#"{"Channel__c":"text"}"#, Some(Channel::Sms)),
+        (r#"{"Channel__pc":"text"}"#, Some(Channel::Sms)),
         (r#"{"channel":" SMS "}"#, Some(Channel::Sms)),
         (
             r#"{"available_signals":{"intended_channel":"LinkedIn InMail"}}"#,
@@ -166,7 +168,10 @@ fn values_are_found_by_path() {
     for path in ["", "b", "a.c", "a.b.1", "a.b.c", "a.", ".a"] {
         assert_eq!(context.get(path), None, "{path}");
     }
-    let paths: Vec<String> = context.fields().map(|field| field.path()).collect();
+    let paths: Vec<String> = context
+        .fields()
+        .map(|field| field.path().collect())
+        .collect();
     assert_eq!(paths, ["a", "available_signals", "available_signals.x"]);
 }
 
@@ -186,8 +191,8 @@ fn fields_are_found_in_any_spelling() {
     assert!(at("x").is_empty());
     let below: Vec<String> = context
         .fields()
-        .filter(|field| field.parent.is_some())
-        .map(|field| field.path())
+        .filter(|field| !field.is_at_top())
+        .map(|field| field.path().collect())
         .collect();
     assert_eq!(
         below,
@@ -202,7 +207,9 @@ fn records_follow_the_fields_and_are_looked_into_once() {
         "available_signals":{"account":{"size":1},"threads":[{"x":1}]},"Size__c":2}"#,
     );
     let found = context.fields_and_records();
-    let found: Vec<_> = found.map(|field| (field.path(), field.word)).collect();
+    let found: Vec<(String, &str)> = found
+        .map(|field| (field.path().collect(), field.word))
+        .collect();
     let expected = [
         ("Contact", "contact"),
         ("company", "company"),
@@ -216,6 +223,32 @@ fn records_follow_the_fields_and_are_looked_into_once() {
     ];
     assert_eq!(found, expected.map(|(path, word)| (path.to_owned(), word)));
     assert_eq!(context.fields().count(), 6);
+}
+
+#[test]
+fn what_a_crm_wraps_a_records_fields_in_is_looked_into() {
+    let context = parse(
+        r#"{"prospect":{"attributes":{"optedOut":true,"properties":{"x":1}}},
+        "available_signals":{"Account":{"size":1,"properties":{"Size__c":2},"Properties":{"x":1}}},
+        "threads":{"attributes":{"x":1}}}"#,
+    );
+    let below = context.fields_and_records().skip(4);
+    let below: Vec<(String, &str)> = below
+        .map(|field| (field.path().collect(), field.record))
+        .collect();
+    let expected = [
+        ("prospect.attributes", "prospect"),
+        ("prospect.attributes.optedOut", "prospect"),
+        ("prospect.attributes.properties", "prospect"),
+        ("available_signals.Account.size", "account"),
+        ("available_signals.Account.properties", "account"),
+        ("available_signals.Account.Properties", "account"),
+        ("available_signals.Account.properties.Size__c", "account"),
+    ];
+    assert_eq!(
+        below,
+        expected.map(|(path, record)| (path.to_owned(), record))
+    );
 }
 
 #[test]

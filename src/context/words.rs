@@ -18,20 +18,18 @@ pub fn squash(text: &str) -> String {
         .collect()
 }
 
-/// The name of a field, squashed. Salesforce marks what its customers add: `Email_Opt_Out__c`.
+/// The name of a field, squashed. Salesforce marks what its customers add: `Email_Opt_Out__c`, and
+/// `Email_Opt_Out__pc` where an account is a person.
 pub fn squash_name(name: &str) -> String {
-    squash(name.strip_suffix("__c").unwrap_or(name))
+    let plain = name
+        .strip_suffix("__c")
+        .or_else(|| name.strip_suffix("__pc"));
+    squash(plain.unwrap_or(name))
 }
 
-/// Whether a text is a squashed word, in any spelling.
-pub fn is_spelling(text: &str, word: &str) -> bool {
-    let letters = text.chars().filter(|c| c.is_alphanumeric());
-    letters.flat_map(char::to_lowercase).eq(word.chars())
-}
-
-/// The channel that a word names.
-pub fn channel_named(word: &str) -> Option<Channel> {
-    match squash(word).as_str() {
+/// The channel that a squashed word names.
+pub fn channel_of(word: &str) -> Option<Channel> {
+    match word {
         "email" | "emails" | "mail" | "mails" | "emailmessage" => Some(Channel::Email),
         "sms" | "text" | "texts" | "textmessage" | "textmessages" | "smsmessage" | "smstext" => {
             Some(Channel::Sms)

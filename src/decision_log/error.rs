@@ -32,13 +32,15 @@ pub enum LogError {
     #[error(
         "the decision log `{}` is damaged: {found}; stop the daemon, move the file away together \
          with its -wal and -shm, and restore a copy or start with a new file \
-         (`sqlite3 FILE .recover` saves what can be read)",
+         (`sqlite3 FILE .recover` saves what can be read); an old copy or a new file does not \
+         know that the kill switch has tripped",
         path.display()
     )]
     Corrupt { path: PathBuf, found: Arc<str> },
     #[error(
         "the decision log's file `{}` was deleted or replaced while the daemon wrote to it: \
-         restart the daemon, which goes on with the file that is there then",
+         restart the daemon, which goes on with the file that is there then; a new one does not \
+         know that the kill switch has tripped",
         .0.display()
     )]
     Gone(PathBuf),
@@ -46,7 +48,8 @@ pub enum LogError {
     NotALog(PathBuf),
     #[error(
         "the decision log `{}` has version {found}, and this daemon knows none above {known}: \
-         start a newer daemon, or give this one a state folder of its own",
+         start a newer daemon, or give this one a state folder of its own, which does not know \
+         that the kill switch has tripped",
         path.display()
     )]
     Newer {

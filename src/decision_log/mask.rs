@@ -1,6 +1,6 @@
 //! What of a judged content must not be kept.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ptr;
 use std::sync::LazyLock;
 
@@ -10,6 +10,9 @@ use serde_json_path::JsonPath;
 
 /// What stands in the place of a masked value.
 pub const MASKED: &str = "[masked]";
+
+/// The paths to the masked values of one content have at most so many bytes together.
+const PATHS_BYTES: usize = 64 << 10;
 
 /// What is masked unless the operator says otherwise: who the recipient is and
 /// how to reach that person, as CRMs spell it. A name in a path is one spelling.
@@ -25,7 +28,14 @@ pub const DEFAULT_PATH: &str = "$.context..[\
 /// JSON paths (RFC 9535) into `{"context": …, "draft": …}`.
 #[derive(Clone, Debug)]
 pub struct Mask {
-    paths: Vec<JsonPath>,
+    paths: Vec<Path>,
+}
+
+#[derive(Clone, Debug)]
+struct Path {
+    query: JsonPath,
+    /// The fields of the context that it selects, where it selects those of some names alone.
+    names: Option<BTreeSet<String>>,
 }
 
 /// Each path that is none, and why.
@@ -43,7 +53,10 @@ impl Mask {
                 Ok(_) if !can_select(path) => wrong.push(format!(
                     "`{path}` would mask nothing: a path begins with `$.context`, `$.draft` or `$..`"
                 )),
-                Ok(path) => parsed.push(path),
+                Ok(query) => parsed.push(Path {
+                    query,
+                    names: names_in(path),
+                }),
                 Err(error) => wrong.push(format!("`{path}` is no JSON path: {error}")),
             }
         }
@@ -54,19 +67,34 @@ impl Mask {
         }
     }
 
+    /// Whether there may be something to mask where such a context is judged. Most have nothing, and
+    /// a query looks at each value once for each name.
+    pub(super) fn may_select_in(&self, context: &Value) -> bool {
+        self.paths.iter().any(|path| match &path.names {
+            Some(names) => has_field(context, names),
+            None => true,
+        })
+    }
+
     /// Masks the values; tells where they stood, as normalized paths.
     pub(super) fn apply(&self, content: &mut Value) -> Masked {
         let whole: &Value = content;
-        let nodes = self.paths.iter().flat_map(|path| path.query(whole));
+        let nodes = self.paths.iter().flat_map(|path| path.query.query(whole));
         // A query that told the places would copy the place of each value once for each name.
-        let selected: HashSet<*const Value> = nodes.map(ptr::from_ref).collect();
-        let mut found = Vec::new();
+        let mut selected: HashSet<*const Value> = nodes.map(ptr::from_ref).collect();
+        let mut found = Found::default();
         if !selected.is_empty() {
             hide(content, &Place::Whole, &selected, &mut found);
         }
-        found.sort();
+        if found.is_too_long() {
+            // Each path repeats the names around its value, and one may be as long as the message.
+            selected.extend(content.get("context").map(ptr::from_ref));
+            found = Found::default();
+            hide(content, &Place::Whole, &selected, &mut found);
+        }
+        found.places.sort();
         let mut masked = Masked::default();
-        for (_, pointer, path) in found {
+        for (_, pointer, path) in found.places {
             masked.pointers.push(pointer);
             masked.paths.push(path);
         }
@@ -77,10 +105,7 @@ impl Mask {
 impl Default for Mask {
     fn default() -> Self {
         // A test reads it.
-        let path = JsonPath::parse(DEFAULT_PATH);
-        Self {
-            paths: path.into_iter().collect(),
-        }
+        Self::new(&[DEFAULT_PATH.to_owned()]).unwrap_or(Self { paths: Vec::new() })
     }
 }
 
@@ -109,10 +134,30 @@ enum Place<'a> {
 }
 
 /// How deep a value stood, its JSON pointer and its normalized path.
-type Found = (usize, String, String);
+type Told = (usize, String, String);
+
+/// Where masked values stood.
+#[derive(Default)]
+struct Found {
+    places: Vec<Told>,
+    /// Of the paths.
+    bytes: usize,
+}
+
+impl Found {
+    fn push(&mut self, place: &Place<'_>) {
+        let told = place.told();
+        self.bytes += told.2.len();
+        self.places.push(told);
+    }
+
+    fn is_too_long(&self) -> bool {
+        self.bytes > PATHS_BYTES
+    }
+}
 
 impl Place<'_> {
-    fn told(&self) -> Found {
+    fn told(&self) -> Told {
         match self {
             Place::Whole => (0, String::new(), "$".to_owned()),
             Place::Name(holder, name) => {
@@ -154,16 +199,15 @@ fn push_escaped(path: &mut String, name: &str) {
     }
 }
 
-/// Masks what is selected, with all that it holds. A context is never deep: it was read strictly.
-fn hide(
-    value: &mut Value,
-    place: &Place<'_>,
-    selected: &HashSet<*const Value>,
-    found: &mut Vec<Found>,
-) {
+/// Masks what is selected, with all that it holds, until the paths are too long. A context is never
+/// deep: it was read strictly.
+fn hide(value: &mut Value, place: &Place<'_>, selected: &HashSet<*const Value>, found: &mut Found) {
+    if found.is_too_long() {
+        return;
+    }
     if selected.contains(&ptr::from_ref::<Value>(value)) {
         *value = MASKED.into();
-        found.push(place.told());
+        found.push(place);
         return;
     }
     match value {
@@ -178,6 +222,27 @@ fn hide(
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// The names in a path such as `$.context..['email','phone']`.
+fn names_in(path: &str) -> Option<BTreeSet<String>> {
+    let names = path.strip_prefix("$.context..['")?.strip_suffix("']")?;
+    let names = names.split("','").map(str::to_owned);
+    let names: BTreeSet<String> = names.collect();
+    // Else it says more than names, or spells them otherwise.
+    let are_plain = names.iter().all(|name| !name.contains(['\'', '\\']));
+    are_plain.then_some(names)
+}
+
+/// Whether a field of such a name is in a value, at any depth. A context is never deep.
+fn has_field(value: &Value, names: &BTreeSet<String>) -> bool {
+    match value {
+        Value::Object(fields) => fields
+            .iter()
+            .any(|(name, value)| names.contains(name) || has_field(value, names)),
+        Value::Array(values) => values.iter().any(|value| has_field(value, names)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }
 

@@ -38,13 +38,37 @@ impl Subject {
     pub fn of(case: &Case, mask: &Mask) -> Self {
         let context = case.context.to_compact();
         let context_sha256 = sha256(&context);
-        let mut content = Value::from_iter([
+        let whole = Content {
+            context,
+            draft: case.draft.clone(),
+        };
+        let (content, masked) = match mask.may_select_in(case.context.as_json()) {
+            true => whole.masked(case, mask),
+            false => (whole, Masked::default()),
+        };
+        Self {
+            prospect: prospect(&case.context, &masked, &context_sha256),
+            channel: case.channel(),
+            context_sha256,
+            draft_sha256: sha256(&case.draft),
+            content: Some(content),
+            masked: masked.paths,
+        }
+    }
+}
+
+impl Content {
+    fn masked(self, case: &Case, mask: &Mask) -> (Self, Masked) {
+        let mut values = Value::from_iter([
             ("context", case.context.as_json().clone()),
             ("draft", Value::from(case.draft.as_str())),
         ]);
-        let masked = mask.apply(&mut content);
+        let masked = mask.apply(&mut values);
+        if masked.paths.is_empty() {
+            return (self, masked);
+        }
         let mut part = |name: &str| {
-            content
+            values
                 .get_mut(name)
                 .map_or_else(|| MASKED.into(), Value::take)
         };
@@ -52,18 +76,8 @@ impl Subject {
             Value::String(text) => text,
             other => other.to_string(),
         };
-        let context = match masked.paths.is_empty() {
-            true => context,
-            false => part("context").to_string(),
-        };
-        Self {
-            prospect: prospect(&case.context, &masked, &context_sha256),
-            channel: case.channel(),
-            context_sha256,
-            draft_sha256: sha256(&case.draft),
-            content: Some(Content { context, draft }),
-            masked: masked.paths,
-        }
+        let context = part("context").to_string();
+        (Self { context, draft }, masked)
     }
 }
 

@@ -195,7 +195,10 @@ impl<'a> Worker<'a> {
             (arrival, needed) = self.arrival(&job);
         }
         if is_late(needed) {
-            let error = JobError::DeadlineOutOfReach(needed);
+            let error = match is_late(Duration::ZERO) {
+                true => JobError::DeadlineExceeded,
+                false => JobError::DeadlineOutOfReach(needed),
+            };
             job.asker.tell(Event::Failed(error));
             return Ok(());
         }

@@ -407,3 +407,23 @@ fn labels_that_begin_with_the_same_token_are_refused() {
     let same = GrammarError::SameFirstToken(Label::Penalise, Label::Pass);
     assert_eq!(error, Some(same));
 }
+
+#[test]
+fn a_panic_inside_the_grammar_costs_the_answers_under_way_and_no_later_one() {
+    let grammar = with_evidence(48, 320);
+    for mode in [RationaleMode::Sentence, RationaleMode::Evidence] {
+        let [mut broken, mut beside] =
+            [Label::Pass, Label::Block].map(|label| grammar.begin(label, mode).unwrap());
+        broken.matcher.test_trigger_lexer_error().unwrap_err();
+        let size = grammar.tokenizer.vocab_size();
+        let mut chance = Chance(11);
+        let outcome = beside.advance(&chance.row(size));
+        let Err(GrammarError::Match(why)) = &outcome else {
+            panic!("{outcome:?}");
+        };
+        assert!(!why.is_empty() && !why.contains('\n'), "{why}");
+        for label in Label::ALL {
+            write_in(mode, &grammar, label, |_| chance.row(size));
+        }
+    }
+}

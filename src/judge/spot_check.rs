@@ -6,7 +6,6 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{Judge, JudgeError, Request};
-use crate::context::Context;
 use crate::decision_log::{LogError, Origin, ProbeScore, SpotCheck};
 use crate::engine::job::Scored;
 use crate::engine::scheduler::OWN;
@@ -44,8 +43,6 @@ pub enum SpotCheckError {
     NoModel(String),
     #[error("case `{id}` was not judged: {source}")]
     Case { id: String, source: JudgeError },
-    #[error("the context of case `{id}`: {reason}")]
-    Context { id: String, reason: String },
     #[error(transparent)]
     Log(#[from] LogError),
 }
@@ -95,7 +92,7 @@ impl Judge {
             .map_err(|_| SpotCheckError::Running)?;
         let chosen = suite.choose(spot_check::week_of(micros(SystemTime::now())));
         let mut answers = Vec::new();
-        for case in &chosen {
+        for (case, context) in &chosen {
             each(answers.len(), chosen.len());
             let failed = |source| SpotCheckError::Case {
                 id: case.id.clone(),
@@ -106,12 +103,7 @@ impl Judge {
                 content: [0; 32],
                 bytes: case.context_json.len() + case.draft.len(),
                 case: Case {
-                    context: Context::parse(&case.context_json).map_err(|error| {
-                        SpotCheckError::Context {
-                            id: case.id.clone(),
-                            reason: error.to_string(),
-                        }
-                    })?,
+                    context: context.clone(),
                     draft: case.draft.clone(),
                     requested_channel: case.channel,
                 },
@@ -127,7 +119,7 @@ impl Judge {
             let decision = self.by_model(&request, &scored);
             let recorded = self.record(&request, &decision, Origin::SpotCheck, false, deadline);
             recorded.await.map_err(failed)?;
-            answers.push((*case, decision.label));
+            answers.push((case, decision.label));
         }
         each(answers.len(), chosen.len());
         let probes = spot_check::score(answers);

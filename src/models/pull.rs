@@ -46,7 +46,7 @@ pub fn pull(
         }
     }
 
-    let sources = chosen(bundle, options)?;
+    let sources = chosen(bundle, store, options)?;
     let mut attempts: Vec<Attempt> = Vec::new();
     for (index, source) in sources.iter().enumerate() {
         let name = source.name(options);
@@ -84,7 +84,7 @@ pub fn pull(
         }
     }
     Err(PullError::AllFailed {
-        bundle: bundle.handle(&Bundle::default_dirs()),
+        pull: store.pull_command(bundle),
         file: base.file.clone(),
         attempts,
     })
@@ -248,15 +248,18 @@ impl Chosen<'_> {
     }
 }
 
-fn chosen<'a>(bundle: &'a Bundle, options: &'a PullOptions) -> Result<Vec<Chosen<'a>>, PullError> {
+fn chosen<'a>(
+    bundle: &'a Bundle,
+    store: &Store,
+    options: &'a PullOptions,
+) -> Result<Vec<Chosen<'a>>, PullError> {
     if let Some(PullFrom::Path(path)) = &options.from {
         return Ok(vec![Chosen::Local(path)]);
     }
-    let handle = || bundle.handle(&Bundle::default_dirs());
     let file = bundle.base.file.clone();
     if options.offline {
-        let bundle = handle();
-        return Err(PullError::Offline { bundle, file });
+        let pull = store.pull_command(bundle);
+        return Err(PullError::Offline { pull, file });
     }
     let sources: Vec<_> = bundle
         .base
@@ -269,8 +272,11 @@ fn chosen<'a>(bundle: &'a Bundle, options: &'a PullOptions) -> Result<Vec<Chosen
         })
         .collect();
     if sources.is_empty() {
-        let bundle = handle();
-        return Err(PullError::NoSource { bundle, file });
+        return Err(PullError::NoSource {
+            bundle: bundle.handle(&Bundle::default_dirs()),
+            pull: store.pull_command(bundle),
+            file,
+        });
     }
     Ok(sources)
 }

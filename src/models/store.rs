@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::bundle::Base;
+use super::bundle::{Base, Bundle};
 use super::progress::Progress;
 
 /// The folder of base files: `<dir>/<first 12 digits of the sha256>/<file>`.
@@ -87,6 +87,12 @@ impl Store {
     /// Where the file lies, or would lie.
     pub fn path(&self, base: &Base) -> PathBuf {
         self.folder(base).join(&base.file)
+    }
+
+    /// What brings a bundle's base file here. Whoever runs it may have another store by default.
+    pub fn pull_command(&self, bundle: &Bundle) -> String {
+        let handle = bundle.handle(&Bundle::default_dirs());
+        format!("judged pull {handle} --model-dir {}", self.dir.display())
     }
 
     pub fn state(&self, base: &Base) -> FileState {

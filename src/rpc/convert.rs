@@ -314,6 +314,10 @@ fn content_hash(message: &proto::JudgeRequest) -> ContentHash {
         hash.update(text.as_bytes());
     }
     hash.update(message.channel.to_le_bytes());
-    hash.update(message.rationale_mode.to_le_bytes());
+    let rationale_mode = match proto::RationaleMode::try_from(message.rationale_mode) {
+        Ok(proto::RationaleMode::Unspecified) => i32::from(proto::RationaleMode::Sentence),
+        _ => message.rationale_mode,
+    };
+    hash.update(rationale_mode.to_le_bytes());
     hash.finalize().into()
 }

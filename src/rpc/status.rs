@@ -135,13 +135,6 @@ impl Failure {
                 SpotCheckError::Running => row(Code::Aborted, "SPOT_CHECK_RUNS", None),
                 SpotCheckError::NoModel(_) => row(Code::FailedPrecondition, "NO_MODEL", None),
                 SpotCheckError::Case { source, .. } => Failure::from(source.clone()).row(),
-                SpotCheckError::Context { .. } => Row {
-                    violations: vec![Violation {
-                        field: "suite_jsonl",
-                        description: error.to_string(),
-                    }],
-                    ..row(Code::InvalidArgument, "MALFORMED_REQUEST", None)
-                },
                 SpotCheckError::Log(error) => log_row(error),
             },
             Failure::Authority(error) => match error {

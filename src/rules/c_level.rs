@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::words::Answer;
 use super::{Evidence, Finding, headcount, title};
-use crate::context::{Context, Field, squash_name};
+use crate::context::{Context, Field};
 
 /// One half of the rule, over all fields that speak of it.
 enum Fact {
@@ -17,7 +17,7 @@ enum Fact {
 /// Both halves must hold; one that does not is enough for the rule not to fire.
 pub fn find(context: &Context) -> Finding {
     let c_level = fact(context, "recipient_role", &[rank_reader, bare_rank_reader]);
-    let large = fact(context, "headcount", &[size_reader]);
+    let large = fact(context, "headcount", &[size_reader, bare_size_reader]);
     match (c_level, large) {
         (Fact::False, _) | (_, Fact::False) => Finding::NotFired,
         (Fact::True(role), Fact::True(headcount)) => Finding::Fired(vec![role, headcount]),
@@ -71,9 +71,9 @@ fn is_empty(value: &Value) -> bool {
 /// Fields on the recipient's rank.
 fn rank_reader(field: &Field<'_>) -> Option<Reader> {
     match field.word {
-        "recipientrole" | "recipienttitle" | "recipientjobtitle" | "recipientseniority" => {
-            Some(title::is_c_level)
-        }
+        "recipientrole" | "recipienttitle" | "recipientjobtitle" | "recipientseniority"
+        | "contactrole" | "contacttitle" | "contactjobtitle" | "prospectrole" | "prospecttitle"
+        | "persontitle" => Some(title::is_c_level),
         "clevel" | "isclevel" | "recipientisclevel" | "csuite" | "iscsuite" => Some(is_yes),
         _ => None,
     }
@@ -88,11 +88,16 @@ fn bare_rank_reader(field: &Field<'_>) -> Option<Reader> {
     is_rank.then_some(title::is_c_level)
 }
 
-/// Whether a title is what a record itself is called, as a lead is in Pipedrive: `Acme lead`.
+/// Whether a title is what a record itself is called, as a lead is in Pipedrive: `Acme lead`. The
+/// `Title` of a lead in Salesforce is the person's.
 fn is_name_of_record(title: &Field<'_>) -> bool {
-    let record = title.parent.map(squash_name);
-    let record = record.as_deref().unwrap_or_default();
-    matches!(record, "lead" | "account" | "company" | "crunchbasecompany")
+    match title.record {
+        "lead" => title.name == "title",
+        record => matches!(
+            record,
+            "account" | "company" | "crunchbasecompany" | "organization" | "organisation"
+        ),
+    }
 }
 
 /// Fields on the company's size.
@@ -102,16 +107,21 @@ fn size_reader(field: &Field<'_>) -> Option<Reader> {
         field.word,
         "headcount" | "companyheadcount" | "totalheadcount" | "employees" | "employeecount"
             | "numemployees" | "numberofemployees" | "noofemployees" | "estimatednumemployees"
-            | "totalemployees" | "employeesrange" | "employeerange" | "companysize" | "staff"
-            | "staffcount" | "fte" | "ftes"
+            | "totalemployees" | "employeesrange" | "employeerange" | "companysize"
     );
+    is_size.then_some(headcount::is_large)
+}
+
+/// Fields on the size of a company, or of one team.
+fn bare_size_reader(field: &Field<'_>) -> Option<Reader> {
+    let is_size = matches!(field.word, "staff" | "staffcount" | "fte" | "ftes");
     is_size.then_some(headcount::is_large)
 }
 
 fn is_yes(value: &Value) -> Option<bool> {
     match Answer::of(value) {
         Answer::Yes => Some(true),
-        Answer::No => Some(false),
-        Answer::Unclear => None,
+        Answer::No if Answer::is_meant(value) => Some(false),
+        Answer::No | Answer::Unclear => None,
     }
 }

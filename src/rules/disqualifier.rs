@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use super::words::{Answer, Entry, find_in_list, without_owner};
-use super::{Evidence, Finding};
-use crate::context::{Context, Field, squash_name};
+use serde_json::Value;
 
-/// Looks through the lists of disqualifiers, and for fields that are a known flag themselves:
-/// one of the rubric's, or of the operator's, which are squashed.
+use super::evidence::path_of;
+use super::words::{Answer, Entry, List, find_in_list, without_owner};
+use super::{Evidence, Finding, squash_name};
+use crate::context::{Context, Field, squash};
+
+/// Looks through the lists of disqualifiers, for fields that are a known flag themselves, one of the
+/// rubric's or of the operator's, which are squashed, and for the marks that a CRM gives.
 pub fn find(context: &Context, more: &BTreeSet<String>) -> Finding {
     let fields = context.fields_and_records();
     Finding::any(fields.map(|field| find_in_field(&field, more)))
@@ -22,7 +25,7 @@ fn find_in_field(field: &Field<'_>, more: &BTreeSet<String>) -> Finding {
             .any(|flag| is_built_in(flag) || more.contains(flag))
     };
     if matches!(field.word, "disqualifier" | "disqualifiers") {
-        find_in_list(field, |entry, evidence| {
+        find_in_list(List::Disqualifiers, field, |entry, evidence| {
             find_in_entry(entry, evidence, is_known)
         })
     } else if is_known(field.word) {
@@ -31,9 +34,50 @@ fn find_in_field(field: &Field<'_>, more: &BTreeSet<String>) -> Finding {
             Answer::No => Finding::NotFired,
             Answer::Unclear => Finding::CannotTell(Evidence::of(field)),
         }
+    } else if has_marks(without_owner(field.word)) {
+        find_in_marks(field)
     } else {
         Finding::NotFired
     }
+}
+
+/// Fields of a CRM that sort people, by the squashed name without an owner.
+#[rustfmt::skip]
+fn has_marks(name: &str) -> bool {
+    matches!(
+        name,
+        "status" | "leadstatus" | "crmstatus" | "stage" | "category" | "tags" | "labels" | "flags"
+    )
+}
+
+/// `status: "Do Not Contact"`, `tags: ["vip", "DNC"]`. Any other mark says nothing.
+fn find_in_marks(field: &Field<'_>) -> Finding {
+    let fires = |text: &str| {
+        let mut marks = text.split([',', ';', '|']);
+        marks.any(|mark| is_mark(&squash(mark)))
+    };
+    match field.value {
+        Value::String(text) if fires(text) => Finding::Fired(vec![Evidence::of(field)]),
+        Value::Array(items) => {
+            let mut texts = items.iter().enumerate();
+            match texts.find(|(_, item)| item.as_str().is_some_and(fires)) {
+                Some((index, item)) => {
+                    let path = format!("{}[{index}]", path_of(field));
+                    Finding::Fired(vec![Evidence::new(&path, item)])
+                }
+                None => Finding::NotFired,
+            }
+        }
+        _ => Finding::NotFired,
+    }
+}
+
+/// Squashed. A `competitor` may be a tag for other things.
+fn is_mark(mark: &str) -> bool {
+    matches!(
+        mark,
+        "donotcontact" | "dontcontact" | "dnc" | "disqualified" | "antioffshore" | "localonly"
+    )
 }
 
 /// What a list holds is a disqualifier by its place, known or not: the rubric says "any", and the
@@ -63,16 +107,22 @@ fn is_built_in(flag: &str) -> bool {
     )
 }
 
-/// Words such as `not_a_competitor`, `unknown` or `1`, which name no disqualifier.
+/// Words such as `not_a_competitor`, `competitor: no`, `unknown` or `1`, which name no disqualifier.
 fn is_denied_or_open(word: &str) -> bool {
     let word = word.to_lowercase();
+    let answer = word.rsplit_once([':', '=']).map(|(_, answer)| answer);
+    let answer = answer.map(|answer| answer.trim_matches(|c: char| !c.is_alphanumeric()));
+    if answer.is_some_and(|answer| !answer.is_empty() && Answer::of_word(answer) == Answer::No) {
+        return true;
+    }
     let parts = word.split(|c: char| !c.is_alphanumeric());
     let mut parts = parts.filter(|part| !part.is_empty());
     match (parts.next(), parts.next()) {
         (Some("no" | "non" | "not" | "none" | "without" | "former" | "maybe") | None, _) => true,
         // `N/A (checked)`
         (Some("n"), Some("a")) => true,
-        (Some("unknown" | "unclear" | "pending" | "tbd" | "todo"), None) => true,
+        (Some("unknown" | "unclear" | "pending" | "tbd" | "tbc" | "todo"), None) => true,
+        (Some("ok" | "clear" | "clean" | "empty"), None) => true,
         (Some(part), None) if Answer::of_word(part) != Answer::Unclear => true,
         (Some(_), _) => !word.contains(char::is_alphabetic),
     }

@@ -18,12 +18,7 @@ pub struct Evidence {
 
 impl Evidence {
     pub fn new(path: &str, value: &Value) -> Self {
-        let value = match value {
-            Value::String(text) => one_line(text),
-            other => one_line(&other.to_string()),
-        };
-        let field = one_line(path);
-        Self { field, value }
+        Self::at(one_line(path), value)
     }
 
     /// One word of a longer text at a path.
@@ -35,7 +30,7 @@ impl Evidence {
     }
 
     pub fn of(field: &Field<'_>) -> Self {
-        Self::new(&field.path(), field.value)
+        Self::at(path_of(field), field.value)
     }
 
     /// A field that should be there.
@@ -44,6 +39,14 @@ impl Evidence {
             field: field.to_owned(),
             value: String::new(),
         }
+    }
+
+    fn at(field: String, value: &Value) -> Self {
+        let value = match value {
+            Value::String(text) => one_line(text),
+            other => one_line(&other.to_string()),
+        };
+        Self { field, value }
     }
 }
 
@@ -58,7 +61,16 @@ impl fmt::Display for Evidence {
 
 /// The start of a text, made fit to stand in a sentence.
 pub fn one_line(text: &str) -> String {
-    let mut chars = text.chars().map(|c| match c {
+    start_of(text.chars())
+}
+
+/// The same of a field's path, whose names may be long.
+pub fn path_of(field: &Field<'_>) -> String {
+    start_of(field.path())
+}
+
+fn start_of(chars: impl Iterator<Item = char>) -> String {
+    let mut chars = chars.map(|c| match c {
         '`' => '\'',
         '\u{2028}' | '\u{2029}' => ' ',
         c if c.is_control() => ' ',

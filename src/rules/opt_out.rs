@@ -5,10 +5,10 @@
 
 use serde_json::Value;
 
-use super::evidence::one_line;
-use super::words::{Answer, Entry, find_in_list, is_one_of, without_owner};
-use super::{Evidence, Finding};
-use crate::context::{Context, Field, channel_named, squash, squash_name};
+use super::evidence::path_of;
+use super::words::{Answer, Entry, List, find_in_list, is_one_of, without_owner};
+use super::{Evidence, Finding, squash_name};
+use crate::context::{Context, Field, channel_of, squash};
 
 /// What a field's name says about opt-outs.
 enum Subject {
@@ -20,29 +20,51 @@ enum Subject {
     FlagOrChannels,
     /// Its value is an object on one channel, or a list of them, where a field may be an opt-out.
     Channel,
-    /// Its value may be that of who opted out.
-    Status,
+    /// Its value tells when somebody opted out.
+    Time,
     /// Perhaps an opt-out, where its value says yes or holds more.
     Near,
     Other,
 }
 
-/// Looks through lists of channels, flags such as `email_opt_out`, and requests of erasure.
+/// Looks through lists of channels, flags such as `email_opt_out`, statuses, and requests of erasure.
 pub fn find(context: &Context) -> Finding {
     let fields = context.fields_and_records();
-    Finding::any(fields.map(|field| match subject(field.word) {
-        Subject::Channels => find_in_channels(&field),
-        Subject::Flag => find_in_flag(&field.path(), field.value),
-        Subject::FlagOrChannels => find_in_either(&field),
-        Subject::Channel => find_in_channel(&field),
-        Subject::Status => find_in_status(&field),
-        Subject::Near => find_near(&field),
+    Finding::any(fields.map(|field| find_in_field(&field)))
+}
+
+fn find_in_field(field: &Field<'_>) -> Finding {
+    let path = || path_of(field);
+    if let Some(finding) = find_in_status(field.word, path, field.value) {
+        return finding;
+    }
+    match subject(field.word) {
+        Subject::Channels => find_in_channels(field),
+        Subject::Flag => find_in_flag(path, field.value),
+        Subject::FlagOrChannels => find_in_either(field),
+        Subject::Channel => find_in_channel(field),
+        Subject::Time if is_time(field.value) => Finding::CannotTell(Evidence::of(field)),
+        Subject::Time | Subject::Near => find_near(field),
         Subject::Other => Finding::NotFired,
-    }))
+    }
 }
 
 /// By the squashed name of a field.
 fn subject(name: &str) -> Subject {
+    match plain_subject(name) {
+        subject @ (Subject::Near | Subject::Other) => {
+            let flag = name.strip_suffix("date").or(name.strip_suffix("at"));
+            match flag.map(plain_subject) {
+                Some(Subject::Flag | Subject::FlagOrChannels) => Subject::Time,
+                _ => subject,
+            }
+        }
+        subject => subject,
+    }
+}
+
+/// By the squashed name of a field that tells no time.
+fn plain_subject(name: &str) -> Subject {
     /// Squashed words for an opt-out, each before or after the channel's name.
     const WORDS: [&str; 7] = [
         "optouts",
@@ -63,9 +85,6 @@ fn subject(name: &str) -> Subject {
     if is_erasure(name) {
         return Subject::Flag;
     }
-    if let Some("marketing" | "email" | "subscription" | "optout") = name.strip_suffix("status") {
-        return Subject::Status;
-    }
     let mut is_near = false;
     for word in WORDS {
         let Some(rest) = name.strip_prefix(word).or_else(|| name.strip_suffix(word)) else {
@@ -85,10 +104,10 @@ fn subject(name: &str) -> Subject {
             _ => is_near = true,
         }
     }
-    match channel_named(name) {
-        Some(_) => Subject::Channel,
-        None if is_near => Subject::Near,
-        None => Subject::Other,
+    match is_near {
+        _ if is_channel(name) => Subject::Channel,
+        true => Subject::Near,
+        false => Subject::Other,
     }
 }
 
@@ -102,13 +121,12 @@ fn is_erasure(name: &str) -> bool {
     )
 }
 
-/// Whether a word names a channel, ours or not, or all of them.
+/// Whether a squashed word names a channel, ours or not, or all of them.
 #[rustfmt::skip]
 fn is_channel(word: &str) -> bool {
-    let word = squash(word);
-    channel_named(&word).is_some()
+    channel_of(word).is_some()
         || matches!(
-            word.as_str(),
+            word,
             "all" | "allchannels" | "any" | "anychannel" | "every" | "everychannel" | "everything"
                 | "global" | "phone" | "telephone" | "call" | "calls" | "phonecall" | "phonecalls"
                 | "voice" | "fax" | "faxes" | "whatsapp" | "telegram" | "slack" | "post" | "postal"
@@ -121,7 +139,7 @@ fn is_channel(word: &str) -> bool {
 }
 
 fn find_in_channels(field: &Field<'_>) -> Finding {
-    find_in_list(field, |entry, evidence| {
+    find_in_list(List::Channels, field, |entry, evidence| {
         let is_known = match entry {
             Entry::Listed(word) | Entry::Flagged(word) => word == "*" || names_channel(word),
             Entry::Unreadable => false,
@@ -143,14 +161,14 @@ fn names_channel(text: &str) -> bool {
     text.split(['/', '&', '+']).any(|part| {
         let words: Vec<&str> = part.split_whitespace().collect();
         let mut names = words.split(|word| is_one_of(word, &["and", "or"]));
-        names.any(|name| is_channel(&name.concat()))
+        names.any(|name| is_channel(&squash(&name.concat())))
     })
 }
 
-fn find_in_flag(path: &str, value: &Value) -> Finding {
+fn find_in_flag(path: impl Fn() -> String, value: &Value) -> Finding {
     match answer_of(value) {
-        Answer::Yes => Finding::Fired(vec![Evidence::new(path, value)]),
-        Answer::Unclear if !is_link(value) => Finding::CannotTell(Evidence::new(path, value)),
+        Answer::Yes => Finding::Fired(vec![Evidence::new(&path(), value)]),
+        Answer::Unclear if !is_link(value) => Finding::CannotTell(Evidence::new(&path(), value)),
         Answer::No | Answer::Unclear => Finding::NotFired,
     }
 }
@@ -175,11 +193,23 @@ fn is_link(value: &Value) -> bool {
         .any(|link| text.starts_with(link))
 }
 
+/// Whether a value may be a time: `0000-00-00` is none.
+fn is_time(value: &Value) -> bool {
+    let text: &str = match value {
+        Value::String(text) => text,
+        Value::Number(number) => number.as_str(),
+        _ => "",
+    };
+    text.contains(|c: char| matches!(c, '1'..='9'))
+}
+
 fn find_near(field: &Field<'_>) -> Finding {
     match (field.value, Answer::of(field.value)) {
         (_, Answer::Yes) => Finding::CannotTell(Evidence::of(field)),
         (Value::Array(_) | Value::Object(_), _) => {
-            find_in_list(field, |_, evidence| Finding::CannotTell(evidence))
+            find_in_list(List::Channels, field, |_, evidence| {
+                Finding::CannotTell(evidence)
+            })
         }
         _ => Finding::NotFired,
     }
@@ -188,40 +218,53 @@ fn find_near(field: &Field<'_>) -> Finding {
 fn find_in_either(field: &Field<'_>) -> Finding {
     match answer_of(field.value) {
         Answer::Unclear if !is_link(field.value) => find_in_channels(field),
-        _ => find_in_flag(&field.path(), field.value),
+        _ => find_in_flag(|| path_of(field), field.value),
     }
 }
 
-fn find_in_status(field: &Field<'_>) -> Finding {
-    let status = field.value.as_str().map(squash);
-    match status.as_deref() {
-        Some("unsubscribed" | "optedout") => Finding::Fired(vec![Evidence::of(field)]),
-        _ if field.word.contains("optout") => find_near(field),
-        _ => Finding::NotFired,
+/// What a status that is one of who opted out comes to: the prospect's, or that of a channel, such as
+/// `lead_status` and `email_opt_out_status`, fires.
+fn find_in_status(name: &str, path: impl Fn() -> String, value: &Value) -> Option<Finding> {
+    let name = without_owner(name.strip_suffix("status")?);
+    let status = squash(value.as_str()?);
+    if !matches!(status.as_str(), "unsubscribed" | "optedout" | "optout") {
+        return None;
     }
+    let kinds = ["subscription", "optout", "opt"];
+    let of = kinds.iter().find_map(|kind| name.strip_suffix(kind));
+    let of = of.unwrap_or(name);
+    let evidence = Evidence::new(&path(), value);
+    Some(match matches!(of, "" | "lead" | "crm") || is_channel(of) {
+        true => Finding::Fired(vec![evidence]),
+        false => Finding::CannotTell(evidence),
+    })
 }
 
 fn find_in_channel(field: &Field<'_>) -> Finding {
-    let path = one_line(&field.path());
+    let path = || path_of(field);
     match field.value {
         Value::Array(items) => Finding::any(
             items
                 .iter()
                 .enumerate()
-                .map(|(index, item)| find_in_object(&format!("{path}[{index}]"), item)),
+                .map(|(index, item)| find_in_object(|| format!("{}[{index}]", path()), item)),
         ),
-        value => find_in_object(&path, value),
+        value => find_in_object(path, value),
     }
 }
 
-fn find_in_object(path: &str, object: &Value) -> Finding {
+fn find_in_object(path: impl Fn() -> String, object: &Value) -> Finding {
     let entries = object.as_object().into_iter().flatten();
-    Finding::any(
-        entries.map(|(name, value)| match subject(&squash_name(name)) {
-            Subject::Flag | Subject::FlagOrChannels => {
-                find_in_flag(&format!("{path}.{name}"), value)
-            }
+    Finding::any(entries.map(|(name, value)| {
+        let word = squash_name(name);
+        let path = || format!("{}.{name}", path());
+        if let Some(finding) = find_in_status(&word, path, value) {
+            return finding;
+        }
+        match subject(&word) {
+            Subject::Flag | Subject::FlagOrChannels => find_in_flag(path, value),
+            Subject::Time if is_time(value) => Finding::CannotTell(Evidence::new(&path(), value)),
             _ => Finding::NotFired,
-        }),
-    )
+        }
+    }))
 }

@@ -2,6 +2,7 @@
 
 mod placeholder;
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -10,6 +11,7 @@ use serde_json::Value;
 pub use self::placeholder::{NotAName, Placeholders};
 use super::company::Company;
 use super::draft::{Draft, Sentence, is_word};
+use super::evidence::path_of;
 use super::phrases::Phrases;
 use super::{Evidence, Finding};
 use crate::context::{Context, squash};
@@ -33,7 +35,7 @@ static OF_SENDER: LazyLock<Phrases> = LazyLock::new(|| {
     )
 });
 
-/// Lists of peers that the context vouches for.
+/// Names of a list, and those that a program proposed, of all its lists.
 const MAX_NAMES: usize = 64;
 
 pub fn find(context: &Context, draft: &Draft<'_>, list: &Placeholders) -> Finding {
@@ -119,7 +121,7 @@ fn is_listed(sentence: &Sentence<'_>, name: usize) -> bool {
 /// Whom the context names.
 struct Peers<'a> {
     company: Company,
-    known: Vec<String>,
+    known: HashSet<String>,
     /// Names that a program proposed, each with its path.
     brief: Vec<(String, Vec<String>, &'a str)>,
 }
@@ -128,7 +130,7 @@ impl<'a> Peers<'a> {
     fn of(context: &'a Context) -> Self {
         let mut peers = Self {
             company: Company::of(context),
-            known: Vec::new(),
+            known: HashSet::new(),
             brief: Vec::new(),
         };
         for field in context.fields() {
@@ -145,8 +147,8 @@ impl<'a> Peers<'a> {
                     peers.known.extend(names.map(|(_, name)| squash(name)));
                 }
                 "peerbriefgenerated" | "peerbrief" | "generatedpeers" | "suggestedpeers" => {
-                    for (index, name) in names {
-                        let path = format!("{}[{index}]", field.path());
+                    for (index, name) in names.take(MAX_NAMES.saturating_sub(peers.brief.len())) {
+                        let path = format!("{}[{index}]", path_of(&field));
                         peers.brief.push((path, words(name), name));
                     }
                 }

@@ -6,9 +6,8 @@ use super::draft::Draft;
 use super::peers::{NotAName, Placeholders};
 use super::{
     Finding, Rule, RuleVerdict, c_level, disqualifier, engineer, funding, opt_out, other_thread,
-    peers,
+    peers, squash_name,
 };
-use crate::context::squash_name;
 use crate::verdict::Case;
 
 /// Judges cases by the rules. Its default knows the lists that are compiled in.

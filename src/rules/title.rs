@@ -32,7 +32,8 @@ fn title_is_c_level(title: &str) -> Option<bool> {
         let lower = tokens
             .iter()
             .any(|token| is_lower(token) || is_helper(token));
-        let open = tokens.iter().any(|token| is_open(token));
+        let open =
+            tokens.iter().any(|token| is_open(token)) || tokens.windows(2).any(is_spanish_director);
         return (lower && !open).then_some(false);
     };
     let (before, after) = tokens.split_at(rank);
@@ -50,6 +51,17 @@ fn title_is_c_level(title: &str) -> Option<bool> {
         None if is_before_lower(after) => None,
         None => Some(true),
     }
+}
+
+/// `Director Ejecutivo`, `Director de Tecnología`: in Spanish a head's title, and often C-level.
+fn is_spanish_director(words: &[&str]) -> bool {
+    matches!(
+        words,
+        [
+            "director",
+            "de" | "del" | "ejecutivo" | "financiero" | "técnico"
+        ]
+    )
 }
 
 /// Whether the rank may be that of whom the recipient works for: `CEO Office`, `CEO, Assistant to`.

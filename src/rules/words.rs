@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::evidence::one_line;
-use super::{Evidence, Finding};
-use crate::context::{Field, squash_name};
+use super::evidence::path_of;
+use super::{Evidence, Finding, squash_name};
+use crate::context::Field;
 
 /// What a field for a yes or a no says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,12 +31,30 @@ impl Answer {
         match word.trim().to_lowercase().as_str() {
             "true" | "yes" | "y" | "t" | "on" | "1" | "1.0" => Answer::Yes,
             // As spreadsheets and forms in other languages have it.
-            "wahr" | "ja" | "vrai" | "oui" | "verdadero" | "sí" | "sì" | "si" => Answer::Yes,
-            "false" | "no" | "n" | "f" | "off" | "0" | "0.0" => Answer::No,
-            word if says_nothing(word) => Answer::No,
+            "wahr" | "ja" | "vrai" | "oui" | "verdadero" | "sí" | "sì" | "si" | "vero" => {
+                Answer::Yes
+            }
+            "n" | "f" | "off" | "0" | "0.0" => Answer::No,
+            word if is_no(word) || is_filler(word) => Answer::No,
             _ => Answer::Unclear,
         }
     }
+
+    /// Whether a value that says no says so itself: `N/A` only fills the place of an answer.
+    pub fn is_meant(value: &Value) -> bool {
+        match value {
+            Value::Bool(_) | Value::Number(_) => true,
+            Value::String(text) => !is_filler(&text.trim().to_lowercase()),
+            Value::Null | Value::Array(_) | Value::Object(_) => false,
+        }
+    }
+}
+
+/// What a list is of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum List {
+    Disqualifiers,
+    Channels,
 }
 
 /// One entry of a list of words.
@@ -52,12 +70,16 @@ pub enum Entry<'a> {
 
 /// What a list of words comes to: a JSON list, one string with commas, an object of yes and no, or
 /// these inside each other. `judge` gives the finding on one entry.
-pub fn find_in_list(field: &Field<'_>, judge: impl Fn(Entry<'_>, Evidence) -> Finding) -> Finding {
-    // Cut at once: the paths of all entries start with it.
-    find_in_entries(&one_line(&field.path()), field.value, false, &judge)
+pub fn find_in_list(
+    list: List,
+    field: &Field<'_>,
+    judge: impl Fn(Entry<'_>, Evidence) -> Finding,
+) -> Finding {
+    find_in_entries(list, &path_of(field), field.value, false, &judge)
 }
 
 fn find_in_entries(
+    list: List,
     path: &str,
     value: &Value,
     is_in_object: bool,
@@ -81,15 +103,16 @@ fn find_in_entries(
             }))
         }
         Value::Array(items) => Finding::any(items.iter().enumerate().map(|(index, item)| {
-            find_in_entries(&format!("{path}[{index}]"), item, is_in_object, judge)
+            let path = format!("{path}[{index}]");
+            find_in_entries(list, &path, item, is_in_object, judge)
         })),
         Value::Object(fields) => Finding::any(fields.iter().map(|(key, value)| {
             let path = || format!("{path}.{key}");
             let entry = match Answer::of(value) {
                 Answer::Yes => Entry::Flagged(key),
                 Answer::No => return Finding::NotFired,
-                Answer::Unclear if names_entry(fields, key) => {
-                    return find_in_entries(&path(), value, true, judge);
+                Answer::Unclear if names_entry(list, fields, key) => {
+                    return find_in_entries(list, &path(), value, true, judge);
                 }
                 Answer::Unclear => Entry::Unreadable,
             };
@@ -100,19 +123,19 @@ fn find_in_entries(
 
 /// Whether a field names what its object stands for, and no other may take it back: `channel` beside
 /// `date`, but no `type` beside `status`.
-fn names_entry(fields: &Map<String, Value>, key: &str) -> bool {
+fn names_entry(list: List, fields: &Map<String, Value>, key: &str) -> bool {
     // In this spelling only, so that few fields look at all others.
     let is_name = matches!(
         key,
         "channel" | "channels" | "type" | "flag" | "flags" | "name" | "value"
     );
     let mut others = fields.iter().filter(|(other, _)| *other != key);
-    is_name && others.all(|(other, value)| leaves_it(&squash_name(other), value))
+    is_name && others.all(|(other, value)| leaves_it(list, &squash_name(other), value))
 }
 
 /// Whether what another field says, by its squashed name, leaves an entry as it is.
 #[rustfmt::skip]
-fn leaves_it(name: &str, value: &Value) -> bool {
+fn leaves_it(list: List, name: &str, value: &Value) -> bool {
     match name {
         "value" | "confirmed" | "optout" | "optedout" | "unsubscribed" => {
             Answer::of(value) == Answer::Yes
@@ -121,8 +144,10 @@ fn leaves_it(name: &str, value: &Value) -> bool {
         "date" | "since" | "timestamp" | "optedoutat" | "optoutdate" | "unsubscribedat" => {
             Answer::of(value) != Answer::No
         }
-        // Perhaps the channel is, and no opt-out.
-        "active" | "isactive" | "enabled" => false,
+        // Of a channel's entry, perhaps the channel is, and no opt-out.
+        "active" | "isactive" | "enabled" => {
+            list == List::Disqualifiers && Answer::of(value) == Answer::Yes
+        }
         _ if value.is_null() || value.as_str() == Some("") => true,
         // Not `type`, which may be `opt_in`.
         "channel" | "channels" | "flag" | "flags" | "name" | "id" | "label" | "reason" | "source"
@@ -184,13 +209,27 @@ pub fn is_one_of(word: &str, words: &[&str]) -> bool {
     words.iter().any(|one| word.eq_ignore_ascii_case(one))
 }
 
-/// Whether a word only fills the place of one.
-#[rustfmt::skip]
+/// Whether a word only fills the place of one, or says no.
 fn says_nothing(word: &str) -> bool {
+    let word = word.trim().to_lowercase();
+    is_filler(&word) || is_no(&word)
+}
+
+/// Whether a word, in lower case, says no.
+fn is_no(word: &str) -> bool {
     matches!(
-        word.trim().to_lowercase().as_str(),
-        "" | "-" | "--" | "—" | "none" | "null" | "nil" | "n/a" | "na" | "no" | "false" | "[]" | "{}"
-            | "nan" | "undefined" | "n.a." | "n.a" | "nothing" | "set()" | "()"
-            | "nein" | "falsch" | "non" | "faux" | "falso"
+        word,
+        "no" | "false" | "nein" | "falsch" | "non" | "faux" | "falso"
+    )
+}
+
+/// Whether a word, in lower case, says that there is none, or stands where one is missing.
+#[rustfmt::skip]
+fn is_filler(word: &str) -> bool {
+    matches!(
+        word,
+        "" | "-" | "--" | "—" | "none" | "null" | "nil" | "n/a" | "na" | "[]" | "{}" | "nan"
+            | "undefined" | "n.a." | "n.a" | "nothing" | "set()" | "()" | "k.a."
+            | "keine" | "nichts" | "aucun" | "aucune" | "ninguno" | "ninguna" | "nessuno" | "geen"
     )
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use sha2::{Digest, Sha256};
 
+use crate::context::Context;
 use crate::dataset;
 use crate::dataset::case::Case;
 use crate::kill_switch::SPOT_CHECK_CASES;
@@ -28,8 +29,8 @@ pub struct Suite {
 /// In the order of the file.
 #[derive(Clone, Debug, Default)]
 struct Sides {
-    violations: Vec<Case>,
-    clean: Vec<Case>,
+    violations: Vec<(Case, Context)>,
+    clean: Vec<(Case, Context)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,9 +77,9 @@ impl Suite {
             if text.trim().is_empty() {
                 continue;
             }
-            let found =
-                dataset::parse(text).map_err(|problem| SuiteError::Line { line, problem })?;
-            for case in found {
+            let found = dataset::with_contexts(text)
+                .map_err(|problem| SuiteError::Line { line, problem })?;
+            for (case, context) in found {
                 let probe = probe_of(line, &case)?;
                 if let Some(first) = seen.insert(case.id.clone(), line) {
                     let id = case.id;
@@ -86,8 +87,8 @@ impl Suite {
                 }
                 let sides = probes.entry(probe).or_default();
                 match case.is_violation() {
-                    true => sides.violations.push(case),
-                    false => sides.clean.push(case),
+                    true => sides.violations.push((case, context)),
+                    false => sides.clean.push((case, context)),
                 }
             }
         }
@@ -116,9 +117,9 @@ impl Suite {
         self.probes.keys().map(String::as_str)
     }
 
-    /// The cases of a week, the same at each call: at most 20 a probe, one violation more than
-    /// clean ones at least. In a larger suite all get their turn, week by week.
-    pub fn choose(&self, week: i64) -> Vec<&Case> {
+    /// The cases of a week with their contexts, the same at each call: at most 20 a probe, one
+    /// violation more than clean ones at least. In a larger suite all get their turn, week by week.
+    pub fn choose(&self, week: i64) -> Vec<&(Case, Context)> {
         let mut chosen = Vec::new();
         for Sides { violations, clean } in self.probes.values() {
             let bad = violations.len().min(VIOLATIONS);
@@ -134,7 +135,11 @@ impl Suite {
 }
 
 /// So many in a row, which begins where that of the week before ended; after the last comes the first.
-fn turn(cases: &[Case], count: usize, week: i64) -> impl Iterator<Item = &Case> {
+fn turn(
+    cases: &[(Case, Context)],
+    count: usize,
+    week: i64,
+) -> impl Iterator<Item = &(Case, Context)> {
     let all = cases.len() as i128;
     let start = (i128::from(week) * count as i128).rem_euclid(all) as usize;
     cases.iter().cycle().skip(start).take(count)

@@ -3,6 +3,7 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
+use crate::context::Context;
 use crate::dataset::case::Case;
 use crate::kill_switch::{Event, KillSwitch, Tally, Thresholds, UnixMicros};
 use crate::verdict::Label;
@@ -31,6 +32,11 @@ fn text(violations: usize, clean: usize) -> String {
     violations.chain(clean).collect::<Vec<_>>().join("\n")
 }
 
+fn of_week(suite: &Suite, week: i64) -> Vec<&Case> {
+    let chosen = suite.choose(week).into_iter();
+    chosen.map(|(case, _)| case).collect()
+}
+
 fn ids<'s>(chosen: &[&'s Case]) -> Vec<&'s str> {
     chosen.iter().map(|case| case.id.as_str()).collect()
 }
@@ -38,7 +44,7 @@ fn ids<'s>(chosen: &[&'s Case]) -> Vec<&'s str> {
 /// Whether a judge that answers so trips the switch, and on which probes.
 fn tripped(judge: impl Fn(&Case) -> Label) -> usize {
     let suite = own();
-    let chosen = suite.choose(0);
+    let chosen = of_week(&suite, 0);
     let probes = score(chosen.into_iter().map(|case| (case, judge(case))));
     let mut switch = KillSwitch::new(Thresholds::default());
     switch.step(Event::SpotCheck { probes }, 0).len()
@@ -54,7 +60,7 @@ fn our_suite_has_the_ten_probes_with_eleven_cases_each() {
             "A07", "B03", "B04", "C02", "C04", "D05", "E01", "E02", "E03", "G03"
         ]
     );
-    let chosen = suite.choose(2_950);
+    let chosen = of_week(&suite, 2_950);
     assert_eq!(chosen.len(), 110, "all are asked every week");
     for probe in probes {
         let of_probe = chosen
@@ -68,7 +74,7 @@ fn our_suite_has_the_ten_probes_with_eleven_cases_each() {
 #[test]
 fn the_two_sides_of_a_pair_differ_in_the_context_or_in_the_draft_alone() {
     let suite = own();
-    let chosen = suite.choose(0);
+    let chosen = of_week(&suite, 0);
     let by_id: BTreeMap<&str, &Case> = chosen.iter().map(|case| (&*case.id, *case)).collect();
     let mut pairs = 0;
     for (id, clean) in &by_id {
@@ -97,7 +103,7 @@ fn no_case_of_our_suite_is_one_to_train_on() {
     let drafts: BTreeSet<&str> = trained.iter().map(|case| case.draft.as_str()).collect();
     let contexts: BTreeSet<&str> = trained.iter().map(|case| &*case.context_json).collect();
     assert!(drafts.len() > 500);
-    for case in own().choose(0) {
+    for case in of_week(&own(), 0) {
         assert!(!drafts.contains(&*case.draft), "{}", case.id);
         assert!(!contexts.contains(&*case.context_json), "{}", case.id);
     }
@@ -131,7 +137,7 @@ fn a_week_has_at_most_twenty_cases_of_a_probe_and_more_violations_than_clean_one
     ] {
         let suite = made(violations, clean);
         for week in [-1, 0, 1, 2_950, i64::MAX] {
-            let chosen = suite.choose(week);
+            let chosen = of_week(&suite, week);
             let found = chosen.iter().filter(|case| case.is_violation()).count();
             assert_eq!((found, chosen.len() - found), (bad, good));
             let once: BTreeSet<&str> = ids(&chosen).into_iter().collect();
@@ -144,12 +150,12 @@ fn a_week_has_at_most_twenty_cases_of_a_probe_and_more_violations_than_clean_one
 fn in_a_larger_suite_all_cases_get_their_turn_and_a_week_has_its_own() {
     for (violations, clean) in [(12, 10), (22, 18), (37, 41), (100, 100)] {
         let suite = made(violations, clean);
-        assert_eq!(ids(&suite.choose(7)), ids(&suite.choose(7)));
-        assert_ne!(ids(&suite.choose(7)), ids(&suite.choose(8)));
+        assert_eq!(ids(&of_week(&suite, 7)), ids(&of_week(&suite, 7)));
+        assert_ne!(ids(&of_week(&suite, 7)), ids(&of_week(&suite, 8)));
         let weeks = violations.div_ceil(11).max(clean.div_ceil(9)) as i64;
         let asked: BTreeSet<String> = (2_950..2_950 + weeks)
             .flat_map(|week| {
-                ids(&suite.choose(week))
+                ids(&of_week(&suite, week))
                     .into_iter()
                     .map(str::to_owned)
                     .collect::<Vec<_>>()
@@ -165,7 +171,7 @@ fn the_sha256_is_that_of_the_text() {
     let spaced = Suite::parse(&format!("{}\n\n", text(3, 2))).unwrap();
     assert_eq!(suite.sha256().len(), 64);
     assert_ne!(suite.sha256(), spaced.sha256());
-    assert_eq!(ids(&suite.choose(0)), ids(&spaced.choose(0)));
+    assert_eq!(ids(&of_week(&suite, 0)), ids(&of_week(&spaced, 0)));
 }
 
 #[test]
@@ -204,7 +210,7 @@ fn a_suite_that_would_not_do_is_refused_with_its_line() {
 
 #[test]
 fn a_pair_whose_label_is_not_scored_counts_as_stopped_or_not() {
-    let mut case = made(3, 2).choose(0)[0].clone();
+    let mut case = of_week(&made(3, 2), 0)[0].clone();
     let right = |case: &Case, label| score([(case, label)])["A07"];
     assert_eq!(right(&case, Label::Block), Tally { right: 0, total: 1 });
     case.exact = false;
@@ -258,4 +264,12 @@ fn one_is_missed_a_day_after_it_was_due() {
     );
     assert!(!missed(UnixMicros::MAX, 0));
     assert!(!missed(UnixMicros::MAX - 1, UnixMicros::MAX));
+}
+
+#[test]
+fn each_case_comes_with_the_context_that_is_written_in_it() {
+    for (case, context) in own().choose(0) {
+        let read = Context::parse(&case.context_json).unwrap();
+        assert_eq!(*context, read, "{}", case.id);
+    }
 }

@@ -124,16 +124,20 @@ async fn the_label_comes_before_the_answer_where_a_sentence_takes_its_time() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_open_loop_at_twice_the_capacity_reports_sheds_and_never_hangs() {
-    let daemon = paced(Duration::from_micros(200)).await;
+    let per_token = Duration::from_micros(200);
+    let daemon = paced(per_token).await;
     let shell = Shell::new();
     let cases = cases(&shell);
     let ask = |more: &[&str]| {
         let json = ["--json", "--rationale", "none", &cases];
         bench(&daemon, &shell, &[more, &json].concat())
     };
-    // One slot: what one caller gets is all that it gives.
+    // One slot: what one caller gets is all that it gives. By the tokens that each takes, since a
+    // machine that pauses meanwhile would seem to give less.
     let alone = report(&ask(&["--requests", "10", "--concurrency", "1"]));
-    let capacity = number(&alone["runs"][0]["decisions_per_second"]);
+    let run = &alone["runs"][0];
+    let tokens = number(&run["tokens"]["evaluated"]) / number(&run["answered"]);
+    let capacity = 1.0 / (tokens * per_token.as_secs_f64());
     let started = Instant::now();
     let rate = (2.0 * capacity).to_string();
     let ran = ask(&["--requests", "60", "--rate", &rate]);
@@ -143,7 +147,7 @@ async fn an_open_loop_at_twice_the_capacity_reports_sheds_and_never_hangs() {
     let run = &report["runs"][0];
     let (sent, answered, shed) = (&run["sent"], number(&run["answered"]), number(&run["shed"]));
     assert_eq!(sent, 60);
-    assert!(shed >= 5.0 && answered >= 5.0, "{run}");
+    assert!(shed >= 5.0 && answered >= 1.0, "{run}");
     assert_eq!(answered + shed, 60.0, "{run}");
     let errors =
         json!([{"status": "ResourceExhausted", "reason": "QUEUE_FULL", "count": shed as u64}]);

@@ -62,8 +62,13 @@ impl Source for NotThere {
 async fn a_missing_model_is_named_and_taken_up_once_it_comes() {
     let come = Arc::new(AtomicBool::new(false));
     let setup = Setup::new().with(|config| config.engine.retry_missing = Duration::from_millis(5));
+    let gate = Gate::default();
+    let loads = gate.clone();
     let mut then = Stepped::new();
-    then.scripted.load_time = Duration::from_millis(300);
+    then.hook = Arc::new(move |_| {
+        loads.pass();
+        Ok(())
+    });
     let source = NotThere {
         come: Arc::clone(&come),
         then,
@@ -76,8 +81,10 @@ async fn a_missing_model_is_named_and_taken_up_once_it_comes() {
     assert_held(&clean(&daemon).await, "the model is missing: `base.gguf`");
     assert_rules_still_fire(&daemon).await;
 
+    gate.close();
     come.store(true, Relaxed);
     until("it is loading", || matches!(daemon.state(), State::Loading)).await;
+    gate.open();
     daemon.until_ready().await;
     assert_eq!(clean(&daemon).await.decided_by(), DecidedBy::Model);
 }
@@ -319,7 +326,8 @@ async fn a_stuck_engine_answers_by_rules_until_it_moves_again() {
     let gate = Gate::default();
     let daemon = Setup::new()
         .gated(&gate)
-        .with(|config| config.engine.stuck_after = Duration::from_millis(700))
+        // A pause of the machine is no hang.
+        .with(|config| config.engine.stuck_after = Duration::from_secs(3))
         .start()
         .await;
     gate.close();

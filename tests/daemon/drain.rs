@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::support::command::free_port;
 use crate::support::daemon::{Gate, Setup, request, until};
 use judged::client::Client;
 use judged::rpc::proto::judge_stream_response::Event;
@@ -13,6 +14,9 @@ use tonic::{Code, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt;
+
+/// A drain that is held takes the whole of the usual limit, which is 20 s.
+const NOT_HELD: Duration = Duration::from_secs(18);
 
 fn assert_draining(status: &Status) {
     assert_eq!(status.code(), Code::Unavailable);
@@ -65,21 +69,21 @@ async fn an_engine_that_hangs_does_not_hold_a_drain_beyond_its_limit() {
         took >= Duration::from_millis(300),
         "it did not wait: {took:?}"
     );
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(took < NOT_HELD, "{took:?}");
     hangs.abort();
     gate.open();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_connection_does_not_hold_a_drain() {
-    let mut daemon = Setup::new().start().await;
+    // Once it is free, no other test listens there.
+    let listen = ([127, 0, 0, 1], free_port()).into();
+    let setup = Setup::new().with(|config| config.listen = listen);
+    let mut daemon = setup.start().await;
     daemon.ask(request("say:PASS")).await.unwrap();
     let started = Instant::now();
     daemon.drain().await.unwrap();
-    assert!(
-        started.elapsed() < Duration::from_secs(10),
-        "the limit is 20 s"
-    );
+    assert!(started.elapsed() < NOT_HELD);
     let again = Client::connect(&daemon.judge_addr).await;
     assert!(again.err().unwrap().is_unavailable());
 }
@@ -115,10 +119,7 @@ async fn open_streams_without_work_do_not_hold_a_drain() {
 
     let started = Instant::now();
     daemon.drain().await.unwrap();
-    assert!(
-        started.elapsed() < Duration::from_secs(10),
-        "the limit is 20 s"
-    );
+    assert!(started.elapsed() < NOT_HELD);
     // Both learn that it is over rather than being cut off.
     while watch.message().await.unwrap().is_some() {}
     assert_draining(&stream.message().await.unwrap_err());
@@ -181,6 +182,6 @@ async fn a_stream_whose_reader_is_gone_silent_is_cut_at_the_limit() {
     }
     let started = Instant::now();
     daemon.drain().await.unwrap();
-    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(started.elapsed() < NOT_HELD);
     drop((requests, stream));
 }

@@ -27,12 +27,24 @@ use tonic_types::StatusExt;
 
 const JUDGE: &str = "/judge.v1.JudgeService/Judge";
 const BRIEF: Duration = Duration::from_millis(300);
+/// As brief as a limit may be that others must keep, on a machine that pauses.
+const MOMENT: Duration = Duration::from_secs(1);
 const SOON: Duration = Duration::from_secs(20);
 
 /// Others are served, in this very moment.
 async fn others_are_served(daemon: &Daemon) {
     let asked = daemon.ask_within(request("say:BLOCK"), SOON);
     asked.await.unwrap();
+}
+
+/// The same, where a place is free only once an answer's last byte has left, or where a moment is
+/// all that a caller has: on a machine that pauses, a try may fail.
+async fn others_are_served_soon(daemon: &Daemon) {
+    let end = Instant::now() + SOON;
+    while let Err(refused) = daemon.ask_within(request("say:BLOCK"), SOON).await {
+        assert!(Instant::now() < end, "{refused}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// Calls that no service has seen, by the daemon's own count.
@@ -277,7 +289,7 @@ async fn one_call_over_the_limit_is_told_when_to_try_again_and_health_is_still_t
     assert_eq!(refused(&daemon, "TOO_MANY_CALLS").await, 1.0);
     gate.open();
     running.await.unwrap().unwrap();
-    others_are_served(&daemon).await;
+    others_are_served_soon(&daemon).await;
 }
 
 fn asks(service: &str) -> HealthCheckRequest {
@@ -333,7 +345,7 @@ async fn a_message_that_never_comes_gives_its_place_back() {
     let daemon = measured(Setup::new())
         .with(|config| {
             config.edge.limits.calls = 1;
-            config.edge.limits.call = BRIEF;
+            config.edge.limits.call = MOMENT;
         })
         .start()
         .await;
@@ -342,7 +354,7 @@ async fn a_message_that_never_comes_gives_its_place_back() {
     let (code, _stream) = by_hand(&daemon, &[], beginning).await;
     assert_eq!(code, Code::DeadlineExceeded);
     assert_eq!(refused(&daemon, "DEADLINE_EXCEEDED").await, 1.0);
-    others_are_served(&daemon).await;
+    others_are_served_soon(&daemon).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -398,7 +410,7 @@ async fn a_handshake_that_never_ends_is_ended() {
     let daemon = Setup::new()
         .with(|config| {
             config.edge.guard.tls = Some(files);
-            config.edge.limits.handshake = BRIEF;
+            config.edge.limits.handshake = MOMENT;
             config.edge.limits.connections = 3;
         })
         .start()
@@ -421,17 +433,27 @@ async fn a_handshake_that_never_ends_is_ended() {
     until_closed(&mut silent).await;
     until_closed(&mut begun).await;
     // All three places are free again.
-    let addr = format!("https://{}", daemon.control_addr);
-    let mut client = Client::connect_with(&addr, &authority.access())
-        .await
-        .unwrap();
-    client.status().await.unwrap();
+    let addr = format!("https://{}", daemon.judge_addr);
+    let access = authority.access();
+    let end = Instant::now() + SOON;
+    let mut clients = Vec::new();
+    while clients.len() < 3 {
+        let answered = async {
+            let mut client = Client::connect_with(&addr, &access).await?;
+            client.serves("").await.map(|_| client)
+        };
+        match answered.await {
+            Ok(client) => clients.push(client),
+            Err(error) => assert!(Instant::now() < end, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_does_not_begin_to_speak_http_2_is_closed() {
     let daemon = Setup::new()
-        .with(|config| config.edge.limits.handshake = BRIEF)
+        .with(|config| config.edge.limits.handshake = MOMENT)
         .start()
         .await;
     for beginning in [
@@ -443,7 +465,7 @@ async fn a_connection_that_does_not_begin_to_speak_http_2_is_closed() {
         stream.write_all(beginning.as_bytes()).await.unwrap();
         assert_eq!(until_closed(&mut stream).await, b"");
     }
-    others_are_served(&daemon).await;
+    others_are_served_soon(&daemon).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -451,7 +473,7 @@ async fn an_idle_connection_gets_a_goodbye_and_one_with_a_call_does_not() {
     let gate = Gate::default();
     let daemon = Setup::new()
         .gated(&gate)
-        .with(|config| config.edge.limits.idle = BRIEF)
+        .with(|config| config.edge.limits.idle = MOMENT)
         .start()
         .await;
     gate.close();
@@ -459,7 +481,7 @@ async fn an_idle_connection_gets_a_goodbye_and_one_with_a_call_does_not() {
     let mut idle = Http2::connect(&daemon.judge_addr, &[]).await;
     let frames = idle.rest(SOON).await;
     assert_eq!(goodbye(&frames), Some(NO_ERROR));
-    tokio::time::sleep(BRIEF * 2).await;
+    tokio::time::sleep(MOMENT * 2).await;
     gate.open();
     busy.await.unwrap().unwrap();
 }
@@ -534,7 +556,6 @@ async fn streams_over_the_limit_wait_for_a_free_one() {
 async fn connections_that_say_nothing_to_the_metrics_are_closed_and_keep_nobody_out() {
     let daemon = measured(Setup::new()).start().await;
     let addr = daemon.metrics_addr.unwrap();
-    let before = Page::of(&daemon).await.value("process_open_fds");
     let mut silent = Vec::new();
     for number in 0..300 {
         let mut stream = TcpStream::connect(addr).await.unwrap();
@@ -544,11 +565,22 @@ async fn connections_that_say_nothing_to_the_metrics_are_closed_and_keep_nobody_
         }
         silent.push(stream);
     }
-    let held = Page::of(&daemon).await.value("process_open_fds") - before;
-    // The test's own end of each is in this process too.
-    assert!(held < 300.0 + 100.0, "they hold {held} files");
+    // Sooner than each would be closed in any case, which is after ten seconds.
+    let end = Instant::now() + Duration::from_secs(8);
+    Page::of(&daemon).await;
+    let held = || silent.iter().filter(|stream| is_open(stream)).count();
+    while held() > 64 {
+        assert!(Instant::now() < end, "{} are held", held());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     others_are_served(&daemon).await;
     for stream in &mut silent {
         until_closed(stream).await;
     }
+}
+
+/// Nothing has come, not even an end.
+fn is_open(stream: &TcpStream) -> bool {
+    let read = stream.try_read(&mut [0; 64]);
+    read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
 }

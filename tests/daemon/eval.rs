@@ -346,15 +346,27 @@ async fn a_daemon_without_a_model_is_not_measured() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_queue_is_waited_for() {
-    let daemon = Setup::new().with(|config| {
+    let gate = Gate::default();
+    let daemon = Setup::new().gated(&gate).with(|config| {
         config.engine.slots = 1;
         config.engine.queue = 1;
     });
     let daemon = daemon.start().await;
-    let ran = eval(&daemon, &Shell::new(), &[MADE, "--concurrency", "8"]);
-    assert_eq!(ran.code, 0, "{ran:?}");
-    assert_eq!(report(&ran)["overall"]["cases"], 8);
-    assert!(daemon.judge.tally().refused > 0);
+    let shell = Shell::new();
+    gate.close();
+    let child = shell
+        .command(&arguments(&daemon, &[MADE, "--concurrency", "8"]))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    until("it is refused", || daemon.judge.tally().refused > 0).await;
+    gate.open();
+    let output = tokio::task::spawn_blocking(|| child.wait_with_output()).await;
+    let output = output.unwrap().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["overall"]["cases"], 8);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -366,7 +378,7 @@ async fn a_deadline_that_is_out_of_reach_for_a_while_is_waited_for() {
         .on_step(move |spans| {
             if slows.load(Relaxed) {
                 let tokens: usize = spans.iter().map(|span| span.tokens.len()).sum();
-                std::thread::sleep(Duration::from_micros(500) * u32::try_from(tokens).unwrap());
+                std::thread::sleep(Duration::from_millis(1) * u32::try_from(tokens).unwrap());
             }
             Ok(())
         })
@@ -379,9 +391,9 @@ async fn a_deadline_that_is_out_of_reach_for_a_while_is_waited_for() {
 
     let shell = Shell::new();
     let cases = clean_cases(&shell, &["b".repeat(6_000).as_str()]);
-    // At that pace its draft takes more than two seconds.
+    // At that pace its draft takes more than four seconds.
     let child = shell
-        .command(&arguments(&daemon, &[&cases, "--timeout", "2"]))
+        .command(&arguments(&daemon, &[&cases, "--timeout", "4"]))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crate::support::command::{Served, Shell, free_port};
+use crate::support::daemon::until;
 use judged::client::{Client, ClientError, Question};
 use judged::decision_log::{Contents, Filter};
 use tempfile::TempDir;
@@ -142,7 +143,7 @@ async fn recorded(served: &Served) -> u64 {
 
 /// Until HAProxy's log has a line for each time that a daemon came or went.
 async fn until_told(log: &Path, what: &str, times: usize) {
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + Duration::from_secs(60);
     loop {
         let text = std::fs::read_to_string(log).unwrap();
         // Each is told twice: to the log, and to who started it.
@@ -165,7 +166,7 @@ async fn daemons_are_killed_drained_and_replaced_behind_haproxy_and_no_caller_mi
     let log = logs.path().join("haproxy.log");
     let proxy = Proxy::start(&log, [&places[0].addr, &places[1].addr]);
     let counts = Arc::new(Counts::default());
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + Duration::from_secs(60);
     let mut callers = Vec::new();
     for caller in 0..CALLERS {
         let client = loop {
@@ -178,8 +179,11 @@ async fn daemons_are_killed_drained_and_replaced_behind_haproxy_and_no_caller_mi
         callers.push(tokio::spawn(call_on(client, caller, Arc::clone(&counts))));
     }
     tokio::time::sleep(step).await;
+    until("something is answered", || {
+        counts.answered.load(Relaxed) > 0
+    })
+    .await;
     let before = counts.answered.load(Relaxed);
-    assert!(before > 0, "nothing is answered");
 
     // SIGKILL.
     drop(a);
@@ -189,7 +193,7 @@ async fn daemons_are_killed_drained_and_replaced_behind_haproxy_and_no_caller_mi
     until_told(&log, "is UP", 1).await;
     tokio::time::sleep(step).await;
     b.signal("TERM");
-    let ended = b.end(Duration::from_secs(30));
+    let ended = b.end(Duration::from_secs(60));
     assert_eq!(ended.code, 0, "{ended:?}");
     until_told(&log, "is DOWN", 2).await;
     let b = places[1].serve();
@@ -215,9 +219,9 @@ async fn daemons_are_killed_drained_and_replaced_behind_haproxy_and_no_caller_mi
     );
     assert_eq!((answered, failed), (sent, 0));
     assert!(answered > before);
-    // Both have had their share.
+    // Both have had their share, which is smaller the longer the other took to start again.
     assert!(
-        by_each.iter().all(|count| count * 5 > answered),
+        by_each.iter().all(|count| count * 10 > answered),
         "{by_each:?}"
     );
 }

@@ -280,7 +280,7 @@ async fn a_failed_try_can_be_repeated_with_its_id() {
     let gate = Gate::default();
     let daemon = Setup::new()
         .gated(&gate)
-        .with(|config| config.policy.max_deadline = Duration::from_secs(2))
+        .with(|config| config.policy.max_deadline = Duration::from_secs(20))
         .start()
         .await;
     gate.close();

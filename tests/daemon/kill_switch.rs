@@ -396,7 +396,7 @@ async fn an_adapter_that_cannot_be_loaded_trips_and_is_not_re_armed_before_it_ca
     .await;
     assert_rules_decide(&daemon, "cut off").await;
     // The switch learns of it a little later.
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + Duration::from_secs(30);
     while let Err(refused) = re_arm(&daemon, false).await {
         assert!(refused.message().contains("cut off"), "{refused}");
         assert!(Instant::now() < end, "{refused}");
@@ -458,7 +458,7 @@ fn a_trip_is_gone_with_the_file_that_kept_it_and_the_next_start_says_that_it_beg
     assert_eq!(reported.code, 0, "{}", reported.stderr);
     assert!(tripped(&served.control));
     served.signal("TERM");
-    served.end(Duration::from_secs(10));
+    served.end(Duration::from_secs(30));
 
     std::fs::rename(state.join("decisions.db"), state.join("moved")).unwrap();
     // It comes no further than to the address that another program has.

@@ -36,7 +36,7 @@ fn stage_count(stage: &str) -> String {
 }
 
 async fn until_counted(daemon: &Daemon, series: &str) {
-    for _ in 0..1000 {
+    for _ in 0..6_000 {
         if Page::of(daemon).await.find(series) == Some(1.0) {
             return;
         }
@@ -288,6 +288,8 @@ async fn one_state_of_the_engine_holds_and_degraded_says_whether_it_matters() {
     assert_eq!(page.holds("judged_mode"), "ENFORCE");
     assert_eq!(page.value("judged_degraded"), 0.0);
     daemon.ask(request("fault:panic")).await.unwrap();
+    // The answer may come before the thread's end is known.
+    until("it failed", || daemon.state().trouble().is_some()).await;
     let page = Page::of(&daemon).await;
     assert_eq!(page.holds("judged_engine_state"), "failed");
     assert_eq!(page.value("judged_degraded"), 1.0);
@@ -352,14 +354,21 @@ async fn a_log_that_is_gone_is_told_as_not_writable() {
     let setup = measured(Setup::new()).with(|config| config.state_dir = state.path().to_owned());
     let daemon = setup.start().await;
     daemon.ask(request("Hi")).await.unwrap();
-    let page = Page::of(&daemon).await;
+    let bytes = || {
+        let files = ["decisions.db", "decisions.db-wal"];
+        let sizes = files.map(|name| std::fs::metadata(state.path().join(name)).unwrap().len());
+        sizes.iter().sum::<u64>()
+    };
+    // What the kill switch knows is kept every two seconds, too.
+    let (page, held) = loop {
+        let before = bytes();
+        let page = Page::of(&daemon).await;
+        if bytes() == before {
+            break (page, before);
+        }
+    };
     assert_eq!(page.value("judged_log_writable"), 1.0);
-    let sizes = ["decisions.db", "decisions.db-wal"];
-    let sizes = sizes.map(|name| std::fs::metadata(state.path().join(name)).unwrap().len());
-    assert_eq!(
-        page.value("judged_log_bytes"),
-        sizes.iter().sum::<u64>() as f64
-    );
+    assert_eq!(page.value("judged_log_bytes"), held as f64);
     let commits = page.value("judged_log_commits_total");
     assert!(commits >= 1.0 && page.value("judged_log_commands_total") >= commits);
 
@@ -383,8 +392,10 @@ async fn the_process_is_told_as_the_kernel_sees_it() {
     let started = page.value("process_start_time_seconds");
     let later = Page::of(&daemon).await;
     assert_eq!(later.value("process_start_time_seconds"), started);
+    // Other tests of this process came before, and somebody may set the clock.
+    let day = 24.0 * 3600.0;
     assert!(
-        (before - 600.0..before + 1.0).contains(&started),
+        (before - day..before + 60.0).contains(&started),
         "{started}"
     );
     let resident = page.value("process_resident_memory_bytes");

@@ -224,15 +224,22 @@ async fn the_second_packet_of_an_answer_waits_for_no_acknowledgement() {
     let daemon = Setup::new().start().await;
     let long = format!("say:PASS\n{}", "A word about your plans. ".repeat(200));
     let id = daemon.ask(request(&long)).await.unwrap().decision_id;
-    let mut times = Vec::new();
-    for _ in 0..21 {
-        let started = Instant::now();
-        assert_eq!(recorded(&daemon, &id).await.draft, long);
-        times.push(started.elapsed());
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        let mut times = Vec::new();
+        for _ in 0..21 {
+            let started = Instant::now();
+            assert_eq!(recorded(&daemon, &id).await.draft, long);
+            times.push(started.elapsed());
+        }
+        times.sort();
+        // Nagle's algorithm and a delayed acknowledgement make 40 ms of most, a busy machine of
+        // some, and for a while of most.
+        if times[5] < Duration::from_millis(20) {
+            return;
+        }
+        assert!(Instant::now() < end, "{times:?}");
     }
-    times.sort();
-    // Nagle's algorithm and a delayed acknowledgement make 40 ms of most, a busy machine of some.
-    assert!(times[5] < Duration::from_millis(20), "{times:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -173,7 +173,7 @@ async fn a_deadline_is_not_out_of_reach_for_a_context_that_is_read_once_for_many
     let mut setup = Setup::new()
         .gated(&gate)
         .with(|config| config.engine.slots = 1);
-    setup.source.scripted.per_token = Duration::from_micros(200);
+    setup.source.scripted.per_token = Duration::from_micros(500);
     let daemon = setup.start().await;
     daemon.ask(request(&"a".repeat(2_000))).await.unwrap();
     let pace = daemon.judge.engine().meter().pace();
@@ -190,7 +190,7 @@ async fn a_deadline_is_not_out_of_reach_for_a_context_that_is_read_once_for_many
     daemon.until_waiting(3).await;
     // Each by itself would read some 16,000 tokens, together they read some 5,000.
     let last = draft("D");
-    let asked = daemon.ask_within(last, pace * 11_000);
+    let asked = daemon.ask_within(last, pace * 14_000);
     let opened = async {
         daemon.until_waiting(4).await;
         gate.open();
@@ -224,7 +224,7 @@ async fn a_deadline_is_not_out_of_reach_behind_what_nobody_waits_for_any_more() 
     }
     until("all have left", || daemon.judge.open_requests() == 1).await;
     // They have some 40,000 tokens, it has some 2,000.
-    let asked = daemon.ask_within(draft_for("Last", &long), pace * 12_000);
+    let asked = daemon.ask_within(draft_for("Last", &long), pace * 30_000);
     let opened = async {
         daemon.until_waiting(21).await;
         gate.open();
@@ -282,10 +282,8 @@ async fn the_same_question_from_several_callers_at_once_is_answered_once() {
     let question = same.clone();
     let others = tokio::spawn(async move { other.judge(question).await });
     let more = daemon.asking(same.clone());
-    until("the engine knows of all", || {
-        daemon.judge.open_requests() == 3
-    })
-    .await;
+    // Two have their places in the queue, the first has a slot.
+    daemon.until_waiting(2).await;
     gate.open();
     let answers: Vec<JudgeResponse> = [
         first.await.unwrap().unwrap(),
@@ -317,10 +315,7 @@ async fn whoever_joined_gets_the_answer_although_the_first_asker_leaves() {
     let first = daemon.asking(same.clone());
     gate.until_reached().await;
     let second = daemon.asking(same);
-    until("the engine knows of both", || {
-        daemon.judge.open_requests() == 2
-    })
-    .await;
+    daemon.until_waiting(1).await;
     first.abort();
     until("the first has left", || daemon.judge.open_requests() == 1).await;
     gate.open();
@@ -352,7 +347,8 @@ async fn assert_takes_turns_with_a_batch(last: Option<JudgeRequest>, single: Jud
     gate.open();
     single.await.unwrap().unwrap();
     let left = batch.iter().filter(|asked| !asked.is_finished()).count();
-    assert!(left >= 15, "{left} of the batch are left");
+    // Nearly all, unless the single answer's caller was held up; none without turns.
+    assert!(left >= 5, "{left} of the batch are left");
     for asked in batch {
         asked.await.unwrap().unwrap();
     }
@@ -385,13 +381,13 @@ async fn what_is_kept_of_prompts_goes_with_the_adapter_and_its_gauge_too() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deadline_that_the_measured_pace_cannot_meet_is_refused_at_once() {
     let mut setup = Setup::new();
-    setup.source.scripted.per_token = Duration::from_micros(200);
+    setup.source.scripted.per_token = Duration::from_micros(500);
     let daemon = setup.start().await;
     // Its steps tell the pace.
     daemon.ask(request(&"a".repeat(2_000))).await.unwrap();
     let before = daemon.meter();
     let mut late = Request::new(request(&"b".repeat(8_000 - 2_000)));
-    late.set_timeout(Duration::from_millis(300));
+    late.set_timeout(Duration::from_millis(1_500));
     let status = daemon.client().judge(late).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     let info = status.get_details_error_info().unwrap();
@@ -409,11 +405,11 @@ async fn a_deadline_that_the_measured_pace_cannot_meet_is_refused_at_once() {
 async fn a_deadline_that_comes_out_of_reach_is_told_with_the_time_of_what_is_left() {
     let gate = Gate::default();
     let mut setup = Setup::new().gated(&gate);
-    setup.source.scripted.per_token = Duration::from_micros(400);
+    setup.source.scripted.per_token = Duration::from_micros(1_200);
     let daemon = setup.start().await;
     daemon.ask(request(&"a".repeat(2_000))).await.unwrap();
     let pace = daemon.judge.engine().meter().pace();
-    let timeout = Duration::from_secs(8);
+    let timeout = Duration::from_secs(10);
     let began = Instant::now();
     // Half of its chunks.
     gate.close_after(12);
@@ -450,7 +446,8 @@ async fn rationales_that_are_guessed_ahead_take_fewer_steps_and_say_the_same() {
     let slow_steps = |speculate: bool| {
         Setup::new()
             .on_step(|_| {
-                std::thread::sleep(Duration::from_millis(1));
+                // Long beside what a busy machine adds.
+                std::thread::sleep(Duration::from_millis(4));
                 Ok(())
             })
             .with(move |config| config.engine.speculate = speculate)
@@ -464,7 +461,7 @@ async fn rationales_that_are_guessed_ahead_take_fewer_steps_and_say_the_same() {
     let mut decoded = Vec::new();
     for speculate in [false, true] {
         let daemon = slow_steps(speculate).start().await;
-        for round in 0..3 {
+        for round in 0..6 {
             for sentence in sentences {
                 let asked = request(&format!("say:BLOCK\nbecause:{sentence}"));
                 let response = daemon.ask(asked).await.unwrap();

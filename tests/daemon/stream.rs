@@ -368,8 +368,11 @@ async fn a_caller_that_leaves_takes_all_its_requests_along() {
     for id in ["a", "b", "c", "d", "e"] {
         queue.send(id, &"A".repeat(600)).await;
     }
-    until("all have arrived", || daemon.judge.open_requests() == 5).await;
     gate.until_reached().await;
+    until("the engine has all", || {
+        daemon.judge.engine().queue_depth() as u64 + daemon.meter().running == 5
+    })
+    .await;
     drop(queue);
     until("all are gone", || daemon.judge.open_requests() == 0).await;
     gate.open();
@@ -389,10 +392,12 @@ async fn a_caller_that_leaves_takes_all_its_requests_along() {
 async fn the_deadline_of_a_stream_holds_for_its_requests() {
     let gate = Gate::default();
     let daemon = Setup::new().gated(&gate).start().await;
+    // The connection is there.
+    daemon.ask(request("say:PASS")).await.unwrap();
     gate.close();
     let (requests, inbox) = mpsc::channel(1);
     let mut opening = tonic::Request::new(ReceiverStream::new(inbox));
-    opening.set_timeout(Duration::from_millis(300));
+    opening.set_timeout(Duration::from_secs(2));
     let answers = daemon
         .client()
         .judge_stream(opening)
@@ -441,15 +446,17 @@ async fn a_reader_that_does_not_read_bounds_what_the_daemon_takes() {
         }
     });
     // Everything on the way is full once nothing moves any more.
-    let mut before = 0;
-    loop {
+    let (mut before, mut still) = (0, 0);
+    while still < 5 {
         tokio::time::sleep(Duration::from_millis(200)).await;
         // Each with the task that records it.
         assert!(daemon.judge.open_requests() <= 2 * 8);
         let now = daemon.judge.tally().by_model;
-        if now == before && now > 0 {
-            break;
-        }
+        still = if now == before && now > 0 {
+            still + 1
+        } else {
+            0
+        };
         before = now;
     }
     assert!(

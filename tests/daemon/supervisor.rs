@@ -90,8 +90,9 @@ async fn be_daemon(folder: &Path) {
     let mut setup = Setup::new().with(|config| {
         config.state_dir = folder.join("state");
         config.metrics_listen = Some(config.listen);
-        config.engine.stuck_after = Duration::from_secs(2);
-        config.engine.abort_stuck = Some(Duration::from_secs(3));
+        // A pause of the machine is no hang, and the rules' answer leaves long before the end.
+        config.engine.stuck_after = Duration::from_secs(5);
+        config.engine.abort_stuck = Some(Duration::from_secs(9));
     });
     let armed = folder.join(ARMED);
     setup.source.scripted = ScriptedSource::new(move |prompt| {
@@ -165,6 +166,14 @@ impl Scripted {
             assert!(Instant::now() < end, "the model does not decide");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    async fn is_restarted(&self) -> bool {
+        let Ok(mut client) = Client::connect(&self.control).await else {
+            return false;
+        };
+        let status = client.status().await;
+        status.is_ok_and(|status| status.restarts.is_some_and(|restarts| restarts.count > 0))
     }
 
     async fn page(&self) -> Page {
@@ -280,7 +289,10 @@ async fn an_abort_with_requests_in_flight_leaves_each_id_its_one_decision() {
         (restarts.count, restarts.reason.as_str()),
         (1, "SIGABRT ended it")
     );
-    assert!(restarts.last.unwrap().elapsed().unwrap() < PATIENCE);
+    // Whatever sets the clock meanwhile.
+    let last = restarts.last.unwrap().elapsed();
+    let ago = last.unwrap_or_else(|ahead| ahead.duration());
+    assert!(ago < Duration::from_secs(3600), "{ago:?}");
     let page = daemon.page().await;
     assert_eq!(page.value("judged_restarts_total{cause=\"SIGABRT\"}"), 1.0);
     assert_eq!(page.sum("judged_restarts_total"), 1.0);
@@ -296,7 +308,8 @@ async fn a_decode_that_hangs_is_answered_by_rules_and_then_ended_and_begun_anew(
     assert!(reason.contains("stuck"), "{reason}");
 
     let end = Instant::now() + PATIENCE;
-    while daemon.page().await.sum("judged_restarts_total") == 0.0 {
+    // A question that meets the crash gets no answer.
+    while !daemon.is_restarted().await {
         assert!(Instant::now() < end, "it is not started again");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -328,9 +341,14 @@ async fn a_signal_to_supervisor_and_daemon_alike_is_one_drain() {
     });
     let asked: Vec<_> = asked.collect();
     let mut control = Client::connect(&daemon.control).await.unwrap();
-    // A drain finishes what was accepted: by now that is all.
-    while control.status().await.unwrap().running < 3 {
-        assert!(!asked[2].is_finished(), "nothing is under way");
+    // A drain finishes what was accepted: by now that is all, be it done already. In this order
+    // none is counted twice.
+    loop {
+        let done = asked.iter().filter(|asked| asked.is_finished()).count();
+        let status = control.status().await.unwrap();
+        if done + status.running as usize >= asked.len() {
+            break;
+        }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     signal(pid, "TERM");
@@ -346,7 +364,9 @@ fn supervised(shell: &Shell, more: &[&str]) -> Served {
     let mut arguments = vec!["--supervise", "--mode", "rules-only", "--state-dir"];
     arguments.push(state.to_str().unwrap());
     arguments.extend(more);
-    shell.serve(&arguments)
+    // Once it is free, no other test listens there.
+    let listen = format!("127.0.0.1:{}", free_port());
+    shell.serve_on(&listen, &arguments)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

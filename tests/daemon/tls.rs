@@ -74,7 +74,7 @@ impl Secured {
 
     /// Until a client of this authority is answered, or no more.
     async fn until(&self, access: &Access, answered: bool) {
-        let end = Instant::now() + Duration::from_secs(20);
+        let end = Instant::now() + Duration::from_secs(30);
         while self.judge(access).await.is_ok() != answered {
             assert!(Instant::now() < end, "the files were not read again");
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -349,6 +349,6 @@ fn the_commands_of_the_security_page_make_certificates_that_work() {
     assert_eq!(answered.code, 0, "{answered:?}");
     assert_ne!(ask(&[]).code, 0);
     served.signal("TERM");
-    let log = served.end(Duration::from_secs(10)).stderr;
+    let log = served.end(Duration::from_secs(30)).stderr;
     assert!(log.contains("no connection came about"), "{log}");
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::certificates::Authority;
 use crate::support::command::{Shell, free_port};
-use crate::support::daemon::{Daemon, Gate, Setup};
+use crate::support::daemon::{Daemon, Gate, Setup, until};
 use crate::support::nats::{NatsServer, Streams, WorkerProcess, draft, header};
 use async_nats::jetstream::consumer::AckPolicy;
 use async_nats::jetstream::consumer::pull::Config as ConsumerConfig;
@@ -148,13 +148,14 @@ async fn a_draft_at_work_for_long_is_given_to_no_other_worker() {
     let daemon = Setup::new().gated(&gate).start().await;
     let nats = NatsServer::start();
     let streams = nats.streams().await;
-    let start = || WorkerProcess::start(&nats, &daemon.judge_addr, &["--ack-wait", "3"]);
+    // It is told of every two seconds: a pause of the machine takes it from nobody.
+    let start = || WorkerProcess::start(&nats, &daemon.judge_addr, &["--ack-wait", "6"]);
     let workers = [start(), start()];
     until_streams(&streams).await;
     gate.close();
     streams.publish(draft("a", "say:BLOCK")).await;
     gate.until_reached().await;
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    tokio::time::sleep(Duration::from_secs(9)).await;
     gate.open();
     streams.until_verdicts(1).await;
     let mut consumer = streams.consumer().await;
@@ -195,12 +196,17 @@ async fn a_daemon_that_is_away_costs_a_draft_one_delivery_and_none_its_life() {
         "--in-flight",
         "4",
     ];
-    let worker = WorkerProcess::start(&nats, &addr, &hasty);
-    until_streams(&streams).await;
+    // All are there when the first is pulled.
+    let creates = WorkerProcess::start(&nats, &addr, &hasty);
+    until_told_in_the_log(&creates, "working").await;
+    creates.terminate();
+    creates.ended();
     for number in 0..12 {
         streams.publish(draft(&format!("d{number:02}"), "Hi")).await;
     }
-    tokio::time::sleep(Duration::from_secs(6)).await;
+    let worker = WorkerProcess::start(&nats, &addr, &hasty);
+    until_told_in_the_log(&worker, "nothing is pulled until it answers").await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
     let mut consumer = streams.consumer().await;
     let delivered = consumer.info().await.unwrap().delivered.consumer_sequence;
     assert_eq!(delivered, 4, "more was pulled for a daemon that is away");
@@ -221,22 +227,23 @@ async fn a_daemon_that_is_away_costs_a_draft_one_delivery_and_none_its_life() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_daemon_is_waited_for() {
-    let setup = Setup::new().with(|config| {
+    let gate = Gate::default();
+    let setup = Setup::new().gated(&gate).with(|config| {
         config.policy.hard_rules.clear();
         config.engine.slots = 1;
         config.engine.queue = 1;
     });
-    let mut setup = setup;
-    setup.source.scripted.per_token = Duration::from_micros(50);
     let (daemon, nats) = (setup.start().await, NatsServer::start());
     let streams = nats.streams().await;
     let worker = WorkerProcess::start(&nats, &daemon.judge_addr, &["--in-flight", "8"]);
     until_streams(&streams).await;
+    gate.close();
     for number in 0..24 {
         streams.publish(draft(&format!("d{number:02}"), "Hi")).await;
     }
+    until("it is full", || daemon.judge.tally().refused > 0).await;
+    gate.open();
     assert_eq!(streams.until_verdicts(24).await.len(), 24);
-    assert!(daemon.judge.tally().refused > 0, "it was never full");
     worker.terminate();
     let counts = worker.ended();
     assert_eq!(
@@ -263,7 +270,7 @@ async fn sigterm_finishes_what_is_in_flight_and_leaves_the_rest_to_others() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     worker.terminate();
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    until_told_in_the_log(&worker, "draining").await;
     gate.open();
     assert_eq!(worker.ended()["published"], 2);
     assert_eq!(streams.count("judged-verdicts").await, 2);

@@ -396,8 +396,8 @@ fn all_failures_are_reported_together_with_what_to_do() {
     );
     assert!(message.contains("No matching distribution found for sample-part1==0.2.0"));
     // No default folder has it by its name.
-    let path = world.bundle.path.display();
-    let by_hand = format!("judged pull {path} --from FILE");
+    let (path, store) = (world.bundle.path.display(), world.store.dir().display());
+    let by_hand = format!("judged pull {path} --model-dir {store} --from FILE");
     assert!(message.contains(&by_hand), "{message}");
 }
 
@@ -507,6 +507,8 @@ fn offline_asks_no_source() {
     world.options.offline = true;
     let error = world.pull().unwrap_err();
     assert!(matches!(error, PullError::Offline { .. }), "{error}");
+    let store = format!("--model-dir {} --from", world.store.dir().display());
+    assert!(error.to_string().contains(&store), "{error}");
     assert_eq!(hub.requests(), []);
 }
 

@@ -156,9 +156,16 @@ fn a_bundle_whose_base_was_not_pulled_checks_nothing_and_says_so() {
         "~/lora",
         "--bundle",
         "tenacious-published",
+        "--model-dir",
+        "~/store",
     ]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
-    for text in ["judged pull tenacious-published", "warning: no base"] {
+    let store = bench.path("store");
+    let pull = format!(
+        "judged pull tenacious-published --model-dir {}",
+        store.display()
+    );
+    for text in [pull.as_str(), "warning: no base"] {
         assert!(ran.stderr.contains(text), "{}", ran.stderr);
     }
     let ran = bench.run(&["convert-adapter", "~/lora", "--bundle", "nobody"]);

@@ -138,7 +138,7 @@ fn long_texts_of_one_kind_neither_overflow_nor_stall() {
             assert!(tokens.unwrap().join().unwrap() > 1000);
         }
         let took = started.elapsed();
-        assert!(took.as_secs() < 60, "{took:?}");
+        assert!(took.as_secs() < 300, "{took:?}");
     });
 }
 

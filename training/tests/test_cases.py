@@ -48,6 +48,7 @@ def test_a_pair_is_a_violation_by_its_probes_label_and_a_clean_case(write, probe
         ({"intended_channel": None, "channel": "sms"}, "sms"),
         ({"channel": "pigeon"}, "email"),
         ({"Channel__c": "sms"}, "sms"),
+        ({"Channel__pc": "sms"}, "sms"),
     ],
 )
 def test_a_contexts_channel_is_read_in_any_spelling(write, context, channel):

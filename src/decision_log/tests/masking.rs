@@ -110,6 +110,40 @@ fn a_path_by_a_condition_masks_what_fulfils_it() {
 }
 
 #[test]
+fn paths_that_would_be_far_too_long_mask_all_of_the_context_and_the_draft_as_always() {
+    let key = "k".repeat(100_000);
+    let contacts = [r#"{"email":"a@b.c"}"#; 1000].join(",");
+    let context = format!(r#"{{"prospect_id":"p-1","{key}":[{contacts}],"x":5}}"#);
+    let case = case(&context, "Hi Ann");
+    let subject = Subject::of(&case, &Mask::default());
+    assert_eq!(subject.masked, ["$['context']"]);
+    assert_eq!(content(&subject), ("\"[masked]\"", "Hi Ann"));
+    assert!(subject.prospect.starts_with("sha256:"));
+    let both = Subject::of(&case, &mask(&["$.draft", DEFAULT_PATH]));
+    assert_eq!(both.masked, ["$['context']", "$['draft']"]);
+    assert_eq!(content(&both), ("\"[masked]\"", "[masked]"));
+    assert_eq!(both.context_sha256, subject.context_sha256);
+}
+
+#[test]
+fn paths_of_64_kib_together_are_told_in_full_and_longer_ones_are_not() {
+    let subject = |key: &str| {
+        let context = format!(r#"{{"{key}":[{{"email":"a@b.c"}},{{"email":"d@e.f"}}]}}"#);
+        Subject::of(&case(&context, "Hi"), &Mask::default())
+    };
+    let paths = |key: &str| [0, 1].map(|at| format!("$['context']['{key}'][{at}]['email']"));
+    let around = paths("").concat().len();
+    let key = "k".repeat((64 * 1024 - around) / 2);
+    let full = subject(&key);
+    assert_eq!(full.masked, paths(&key));
+    let masked = format!(r#"{{"{key}":[{{"email":"[masked]"}},{{"email":"[masked]"}}]}}"#);
+    assert_eq!(content(&full).0, masked);
+    let beyond = subject(&format!("{key}k"));
+    assert_eq!(beyond.masked, ["$['context']"]);
+    assert_eq!(content(&beyond).0, "\"[masked]\"");
+}
+
+#[test]
 fn the_prospect_is_its_id_else_its_company_else_the_hash_of_all() {
     let of = |context: &str| Subject::of(&case(context, "Hi"), &Mask::default()).prospect;
     assert_eq!(of(CONTEXT), "p-1");
@@ -153,4 +187,36 @@ fn every_wrong_path_is_reported_with_its_reason() {
         lines[1],
         "`$.email` would mask nothing: a path begins with `$.context`, `$.draft` or `$..`"
     );
+}
+
+#[test]
+fn a_path_of_names_alone_tells_without_a_query_that_a_context_has_none_of_them() {
+    let context = |text: &str| case(text, "Hi").context;
+    let without = context(r#"{"company":"email","lines":[[{"e-mail":1}]]}"#);
+    let within = context(r#"{"company":"Acme","lines":[[{"email":1}]]}"#);
+    for (paths, in_without, in_within) in [
+        (&["$.context..['email']"][..], false, true),
+        (&["$.context..['phone','email']"], false, true),
+        (&["$.context..['phone']"], false, false),
+        (
+            &["$.context..['phone']", "$.context..['email']"],
+            false,
+            true,
+        ),
+        // They say more than names, or say them otherwise: only a query tells.
+        (&["$.context..['phone']", "$.draft"], true, true),
+        (&["$.context..['phone', 'fax']"], true, true),
+        (&[r"$.context..['pho\u006ee']"], true, true),
+        (&["$.context..['phone']['email']"], true, true),
+        (&["$.context..phone"], true, true),
+        (&[], false, false),
+    ] {
+        let mask = mask(paths);
+        assert_eq!(
+            mask.may_select_in(without.as_json()),
+            in_without,
+            "{paths:?}"
+        );
+        assert_eq!(mask.may_select_in(within.as_json()), in_within, "{paths:?}");
+    }
 }

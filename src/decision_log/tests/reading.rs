@@ -3,7 +3,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::*;
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 /// More than may run at the same time.
 const READS: usize = 8;
 

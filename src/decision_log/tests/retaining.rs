@@ -127,7 +127,7 @@ async fn the_daemon_sweeps_by_itself() {
         ..record("fresh", 0)
     };
     log.record(fresh).await.unwrap();
-    for _ in 0..2_000 {
+    for _ in 0..6_000 {
         let page = log
             .list(Filter::default(), Contents::Without, 9, "")
             .await

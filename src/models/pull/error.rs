@@ -14,19 +14,23 @@ pub enum PullError {
     Store(#[from] StoreError),
     #[error(
         "`{file}` is not in the store, and offline no source may be asked; {}",
-        by_hand(bundle)
+        by_hand(pull)
     )]
-    Offline { bundle: String, file: String },
+    Offline { pull: String, file: String },
     #[error(
         "bundle `{bundle}` names no such source for `{file}`; {}",
-        by_hand(bundle)
+        by_hand(pull)
     )]
-    NoSource { bundle: String, file: String },
+    NoSource {
+        bundle: String,
+        pull: String,
+        file: String,
+    },
     #[error(transparent)]
     Disk(SourceError),
-    #[error("cannot get `{file}`; tried:{}\n{}", listed(attempts), by_hand(bundle))]
+    #[error("cannot get `{file}`; tried:{}\n{}", listed(attempts), by_hand(pull))]
     AllFailed {
-        bundle: String,
+        pull: String,
         file: String,
         attempts: Vec<Attempt>,
     },
@@ -114,8 +118,9 @@ fn listed(attempts: &[Attempt]) -> String {
         .collect()
 }
 
-fn by_hand(bundle: &str) -> String {
-    format!("fetch it elsewhere and hand it over with `judged pull {bundle} --from FILE`")
+/// By the command that would have brought it.
+fn by_hand(pull: &str) -> String {
+    format!("fetch it elsewhere and hand it over with `{pull} --from FILE`")
 }
 
 fn status_hint(status: u16) -> &'static str {

@@ -134,3 +134,19 @@ fn contents_differ_by_any_field_that_can_change_the_answer_and_by_no_other() {
         assert_ne!(content_hash(&other), own, "{other:?}");
     }
 }
+
+#[test]
+fn a_rationale_that_nobody_asks_for_by_name_is_the_sentence_that_it_is_answered_with() {
+    let content = |mode: proto::RationaleMode| {
+        content_hash(&proto::JudgeRequest {
+            context_json: "{}".to_owned(),
+            draft: "ab".to_owned(),
+            rationale_mode: mode.into(),
+            ..proto::JudgeRequest::default()
+        })
+    };
+    let unnamed = content(proto::RationaleMode::Unspecified);
+    assert_eq!(unnamed, content(proto::RationaleMode::Sentence));
+    assert_ne!(unnamed, content(proto::RationaleMode::None));
+    assert_ne!(unnamed, content(proto::RationaleMode::Evidence));
+}

@@ -1,15 +1,13 @@
 //! What the context says of engineers who are committed to other clients.
 
-use std::iter;
-
 use jiff::civil::Date;
 use serde_json::{Map, Value};
 
 use super::date;
 use crate::context::{Context, squash};
-use crate::rules::Evidence;
 use crate::rules::draft::{Draft, is_word};
-use crate::rules::evidence::one_line;
+use crate::rules::evidence::{one_line, path_of};
+use crate::rules::{Evidence, squash_name};
 
 /// A time in which an engineer works for somebody else.
 pub struct Commitment {
@@ -84,14 +82,12 @@ pub fn commitments(context: &Context, most: usize) -> Vec<Commitment> {
         most,
         found: Vec::new(),
     };
-    let signals = context.fields().filter(|field| field.parent.is_some());
+    let signals = context.fields().filter(|field| !field.is_at_top());
     let mut named = signals.chain(context.fields());
-    let engineer = named.find_map(|field| name_in(field.name, field.value));
+    let engineer = named.find_map(|field| name_in(field.word, field.value));
     let engineer = engineer.unwrap_or_default();
     for field in context.fields() {
-        let prefix = field.parent.map(|parent| format!("{parent}."));
-        let entry = iter::once((field.name, field.value));
-        reader.read_fields(entry, &prefix.unwrap_or_default(), engineer, DEPTH);
+        reader.read(field.word, field.value, || path_of(&field), engineer, DEPTH);
     }
     reader.found
 }
@@ -105,33 +101,32 @@ struct Reader {
 }
 
 impl Reader {
-    fn read_fields<'a>(
+    /// One field, by its squashed name.
+    fn read(
         &mut self,
-        fields: impl Iterator<Item = (&'a str, &'a Value)>,
-        prefix: &str,
+        word: &str,
+        value: &Value,
+        path: impl Fn() -> String,
         engineer: &str,
         depth: usize,
     ) {
-        for (key, value) in fields {
-            if self.found.len() >= self.most {
-                return;
+        if self.found.len() >= self.most {
+            return;
+        }
+        match word {
+            "committeduntil" | "engineercommitteduntil" if !value.is_null() => {
+                let evidence = Evidence::new(&path(), value);
+                let end = end_of(Some(value));
+                self.found.push(Commitment::until(end, engineer, evidence));
             }
-            let path = || one_line(&format!("{prefix}{key}"));
-            match squash(key).as_str() {
-                "committeduntil" | "engineercommitteduntil" if !value.is_null() => {
-                    let evidence = Evidence::new(&path(), value);
-                    let end = end_of(Some(value));
-                    self.found.push(Commitment::until(end, engineer, evidence));
-                }
-                "priorcommitments" | "priorcommitment" | "commitments" => {
-                    self.read_list(value, &path(), engineer);
-                }
-                "availablesignals" => {}
-                _ if value.is_object() || value.is_array() => {
-                    self.read_below(value, &path(), engineer, depth);
-                }
-                _ => {}
+            "priorcommitments" | "priorcommitment" | "commitments" => {
+                self.read_list(value, &path(), engineer);
             }
+            "availablesignals" => {}
+            _ if value.is_object() || value.is_array() => {
+                self.read_below(value, &path(), engineer, depth);
+            }
+            _ => {}
         }
     }
 
@@ -142,13 +137,15 @@ impl Reader {
         };
         match value {
             Value::Object(object) => {
-                let own = object.iter().find_map(|(key, value)| {
-                    let plain = matches!(key.as_str(), "name" | "full_name");
-                    name_in(if plain { "engineer_name" } else { key }, value)
+                let own = object.iter().find_map(|(key, value)| match key.as_str() {
+                    "name" | "full_name" => name_in("engineername", value),
+                    key => name_in(&squash_name(key), value),
                 });
-                let fields = object.iter().map(|(key, value)| (key.as_str(), value));
                 let engineer = own.unwrap_or(engineer);
-                self.read_fields(fields, &format!("{path}."), engineer, depth);
+                for (key, value) in object {
+                    let path = || one_line(&format!("{path}.{key}"));
+                    self.read(&squash_name(key), value, path, engineer, depth);
+                }
             }
             Value::Array(items) => {
                 let objects = items
@@ -196,9 +193,11 @@ impl Commitment {
     fn of(item: &Map<String, Value>, path: &str, engineer: &str) -> Self {
         let get = |names: &[&str]| {
             let mut fields = item.iter();
-            fields.find(|(key, _)| names.contains(&squash(key).as_str()))
+            fields.find(|(key, _)| names.contains(&squash_name(key).as_str()))
         };
-        let own = item.iter().find_map(|(key, value)| name_in(key, value));
+        let own = item
+            .iter()
+            .find_map(|(key, value)| name_in(&squash_name(key), value));
         let start = get(&["starts", "start", "startdate", "from"]).map(|(_, value)| value);
         let end = get(&["ends", "end", "enddate", "until", "to", "committeduntil"]);
         let kind = get(&["type", "status", "kind"]).and_then(|(_, value)| value.as_str());
@@ -241,10 +240,11 @@ fn is_tentative(kind: &str) -> bool {
     )
 }
 
-fn name_in<'a>(key: &str, value: &'a Value) -> Option<&'a str> {
+/// By the squashed name of a field.
+fn name_in<'a>(word: &str, value: &'a Value) -> Option<&'a str> {
     let name = value.as_str().filter(|name| !name.trim().is_empty())?;
     let is_name = matches!(
-        squash(key).as_str(),
+        word,
         "engineer"
             | "engineername"
             | "benchengineer"

@@ -1,6 +1,6 @@
 //! What a draft says of one engineer.
 
-use super::commitment::Commitment;
+use super::commitment::{Commitment, End};
 use super::date;
 use super::words::{ABLE, ABLE_NOW, DISCLOSED, NOW, is_able, is_of_talk, is_until};
 use crate::rules::draft::{Draft, Sentence, is_word};
@@ -108,7 +108,10 @@ fn start_inside(sentence: &Sentence<'_>, commitment: &Commitment) -> Option<Stri
         let mut words = before.clone().map(|at| sentence.token(at));
         let other = words.any(is_until);
         let starts = ABLE.find(sentence, before)?;
-        let inside = !other && commitment.holds_plainly(date);
+        // `after 30 September`: behind the last day.
+        let is_end = matches!(commitment.end, End::On(end) if end == date);
+        let is_behind = is_end && at > 0 && sentence.token(at - 1) == "after";
+        let inside = !other && !is_behind && commitment.holds_plainly(date);
         inside.then(|| sentence.quote(starts.start..tokens.end).to_owned())
     })
 }

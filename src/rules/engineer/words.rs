@@ -67,7 +67,8 @@ pub fn is_of_talk(word: &str) -> bool {
 pub fn is_until(word: &str) -> bool {
     matches!(
         word,
-        "until" | "till" | "til" | "through" | "by" | "not" | "isn" | "committed"
+        "until" | "till" | "til" | "through" | "by" | "not" | "isn" | "committed" | "finishes"
+            | "ends"
     )
 }
 

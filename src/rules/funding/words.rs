@@ -66,7 +66,8 @@ pub static NOT_THE_MONEY: LazyLock<Phrases> = LazyLock::new(|| {
         page, form, forms, portal, flow, flows, engine, service, services, api, module, marketplace
         business, ambition, ambitions, preparation, prep, pitch, deck, target, targets, readiness
         roadshow, talks, hopes, application, applications, timeline, search, effort, efforts
-        partner, partners, program, programme, awareness, call",
+        partner, partners, program, programme, awareness, call, event, events, campaign, campaigns
+        gala, donors, department, arm",
     )
 });
 

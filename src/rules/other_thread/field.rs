@@ -59,7 +59,14 @@ pub fn is_private(name: &str) -> bool {
         "thread", "note", "private", "personal", "sensitive", "confidential", "internal", "board",
         "secret", "crisis", "intel", "intent", "message", "leak",
     ];
-    WORDS.iter().any(|word| name.contains(word))
+    // They have one of those words, and no secret.
+    #[rustfmt::skip]
+    const OPEN: [&str; 5] = ["onboard", "dashboard", "whiteboard", "personaliz", "personalis"];
+    WORDS.iter().any(|word| {
+        let open = OPEN.iter().filter(|open| open.contains(word));
+        let open: usize = open.map(|open| name.matches(open).count()).sum();
+        name.matches(word).count() > open
+    })
 }
 
 /// Fields that speak of the recipient, of the company as all know it, or of the task.
@@ -73,8 +80,13 @@ pub fn is_of_own(name: &str) -> bool {
         "techstack", "headcount", "regulat", "escalation",
     ];
     const ENDS: [&str; 6] = ["risk", "severity", "level", "date", "url", "source"];
+    // In these names alone: `last_message_ceo` is of somebody else.
+    let is_received = matches!(
+        name,
+        "lastmessage" | "lastreply" | "inboundmessage" | "inboundreply" | "inboundemail"
+    );
     let starts = STARTS.iter().any(|start| name.starts_with(start));
-    starts || ENDS.iter().any(|end| name.ends_with(end))
+    is_received || starts || ENDS.iter().any(|end| name.ends_with(end))
 }
 
 /// The rank or body that a field's name or a sender speaks of.

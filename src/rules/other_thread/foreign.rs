@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::field::{Kind, is_content_of_thread, is_of_own, is_pointer, is_private, role_in};
 use crate::context::{Context, Field, squash};
-use crate::rules::evidence::one_line;
+use crate::rules::evidence::{one_line, path_of};
 use crate::rules::words::Answer;
 use crate::rules::{Evidence, Finding, title};
 
@@ -98,7 +98,7 @@ impl<'a> Reader<'a> {
 
     fn read(&mut self, field: &Field<'a>) {
         let name = field.word;
-        let path = || one_line(&field.path());
+        let path = || path_of(field);
         match Kind::of(name) {
             Kind::Leak => self.leak(field),
             Kind::Leaked => self.foreign(path(), field.value, true),
@@ -131,13 +131,16 @@ impl<'a> Reader<'a> {
             || self.ranks.windows(2).any(|two| two.concat() == rank)
     }
 
-    /// `leaked_thread: "thread_9"`, `cross_thread_leak: true`.
+    /// `leaked_thread: "thread_9"`, `cross_thread_leak: true`. A text says more only in a field that is
+    /// named for the thread: `thread_leak` may be `not detected`.
     fn leak(&mut self, field: &Field<'a>) {
         let finding = match (field.value.as_str(), Answer::of(field.value)) {
             (_, Answer::No) => Finding::NotFired,
             (_, Answer::Yes) => Finding::Fired(vec![Evidence::of(field)]),
             (Some(thread), Answer::Unclear) if Some(thread) == self.own_thread => Finding::NotFired,
-            (Some(_), Answer::Unclear) if field.word.contains("thread") => {
+            (Some(_), Answer::Unclear)
+                if field.word.starts_with("leak") && field.word.contains("thread") =>
+            {
                 Finding::Fired(vec![Evidence::of(field)])
             }
             _ => Finding::CannotTell(Evidence::of(field)),

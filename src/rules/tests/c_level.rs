@@ -117,7 +117,19 @@ fn fields_in_many_places_must_agree() {
                 r#"{"role":"Data Engineer","headcount":4000,"contact":{"title":"CEO"}}"#,
                 "cannot tell contact.title",
             ),
+            (
+                r#"{"contact":{"properties":{"jobtitle":"CTO"}},"company":{"properties":{"numberofemployees":"5200"}}}"#,
+                "fired contact.properties.jobtitle company.properties.numberofemployees",
+            ),
+            (
+                r#"{"Lead":{"Title":"CEO","NumberOfEmployees":9000}}"#,
+                "fired Lead.Title Lead.NumberOfEmployees",
+            ),
             // What a record itself is called is nobody's rank.
+            (
+                r#"{"headcount":5000,"company":{"properties":{"Title":"CTO Ltd"}}}"#,
+                "cannot tell recipient_role",
+            ),
             (
                 r#"{"title":"CTO","headcount":5000,"lead":{"title":"Acme lead"}}"#,
                 "fired title headcount",
@@ -159,6 +171,36 @@ fn fields_in_many_places_must_agree() {
                 "fired Role FTE",
             ),
             (r#"{"title":"CEO","Staff":2000}"#, "not fired"),
+            // Of one team, perhaps.
+            (
+                r#"{"recipient_role":"CTO","headcount":5200,"fte":3}"#,
+                "fired recipient_role headcount",
+            ),
+            (
+                r#"{"recipient_role":"CTO","headcount":"many","staff":5200}"#,
+                "fired recipient_role staff",
+            ),
+            // What tells nothing of a rank, and a no that does.
+            (
+                r#"{"title":"CEO","headcount":9000,"is_c_level":"N/A"}"#,
+                "fired title headcount",
+            ),
+            (
+                r#"{"title":"CEO","headcount":9000,"is_c_level":[]}"#,
+                "fired title headcount",
+            ),
+            (
+                r#"{"title":"CEO","headcount":9000,"is_c_level":"Nein"}"#,
+                "not fired",
+            ),
+            (
+                r#"{"contact_role":"CEO","headcount":9000}"#,
+                "fired contact_role headcount",
+            ),
+            (
+                r#"{"title":"Director Financiero","headcount":12000}"#,
+                "cannot tell title",
+            ),
             // Titles of others are not the recipient's.
             (
                 r#"{"recipient_role":"VP Sales","headcount":4000,"threads":[{"recipient_role":"CEO"}]}"#,
@@ -240,6 +282,8 @@ fn titles() {
         "Founder, Head of Product",
         "Aide / CTO",
         "Geschäftsführer",
+        "Director Ejecutivo",
+        "Director de Tecnología",
         "unknown",
         "",
         "🚀",

@@ -97,6 +97,19 @@ fn a_disqualifier_fires_in_any_shape() {
                 r#"{"disqualifiers":{"flags":["anti_offshore"]}}"#,
                 "fired disqualifiers.flags[0]",
             ),
+            // Said to be in force.
+            (
+                r#"{"disqualifiers":[{"flag":"competitor","active":true}]}"#,
+                "fired disqualifiers[0].flag",
+            ),
+            (
+                r#"{"disqualifiers":[{"type":"do_not_contact","enabled":"yes"}]}"#,
+                "fired disqualifiers[0].type",
+            ),
+            (
+                r#"{"disqualifiers":["Competitor: yes"]}"#,
+                "fired disqualifiers[0]",
+            ),
         ],
     );
 }
@@ -123,6 +136,18 @@ fn a_record_of_a_crm_is_looked_into() {
                 "cannot tell company.competitor",
             ),
             (
+                r#"{"organization":{"do_not_contact":true}}"#,
+                "fired organization.do_not_contact",
+            ),
+            (
+                r#"{"available_signals":{"crm_flags":{"do_not_contact":true,"vip":false}}}"#,
+                "fired available_signals.crm_flags.do_not_contact",
+            ),
+            (
+                r#"{"company":{"properties":{"do_not_contact":"true"}}}"#,
+                "fired company.properties.do_not_contact",
+            ),
+            (
                 r#"{"prospect":{"do_not_contact":false},"company":"Acme"}"#,
                 "not fired",
             ),
@@ -131,6 +156,47 @@ fn a_record_of_a_crm_is_looked_into() {
             (r#"{"referrer":{"do_not_contact":true}}"#, "not fired"),
             (
                 r#"{"contact":{"manager":{"do_not_contact":true}}}"#,
+                "not fired",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_mark_that_a_crm_gives_fires() {
+    check(
+        Rule::Disqualifier,
+        &[
+            (r#"{"status":"Do Not Contact"}"#, "fired status"),
+            (
+                r#"{"contact_stage":"Do Not Contact"}"#,
+                "fired contact_stage",
+            ),
+            (
+                r#"{"lead_category":"do-not-contact"}"#,
+                "fired lead_category",
+            ),
+            (r#"{"Lead":{"Status":"Disqualified"}}"#, "fired Lead.Status"),
+            (
+                r#"{"available_signals":{"hs_lead_status":"DISQUALIFIED"}}"#,
+                "fired available_signals.hs_lead_status",
+            ),
+            (r#"{"tags":["vip","DNC"]}"#, "fired tags[1]"),
+            (r#"{"labels":"vip; Local Only"}"#, "fired labels"),
+            (
+                r#"{"account":{"flags":["LOCAL_ONLY","vip"]}}"#,
+                "fired account.flags[0]",
+            ),
+            (
+                r#"{"tags":["ex-competitor customer","local events","DNC lifted"]}"#,
+                "not fired",
+            ),
+            (
+                r#"{"tags":"competitor","status":"qualified","stage":"Series A"}"#,
+                "not fired",
+            ),
+            (
+                r#"{"flags":[],"labels":[3,null],"category":null}"#,
                 "not fired",
             ),
         ],
@@ -180,6 +246,14 @@ fn what_says_nothing_does_not_fire() {
             ),
             (r#"{"disqualifiers":"nothing"}"#, "not fired"),
             (r#"{"disqualifiers":"Nein"}"#, "not fired"),
+            (
+                r#"{"disqualifiers":["Keine","nichts","aucun","aucune","k.A."]}"#,
+                "not fired",
+            ),
+            (
+                r#"{"disqualifiers":"ninguno, ninguna, nessuno, geen"}"#,
+                "not fired",
+            ),
             (r#"{"disqualifiers":["set()","()"]}"#, "not fired"),
             (r#"{"disqualifiers":{}}"#, "not fired"),
             (
@@ -244,6 +318,28 @@ fn what_is_unreadable_or_denied_cannot_be_told() {
                 r#"{"disqualified":"under review"}"#,
                 "cannot tell disqualified",
             ),
+            // An answer to a flag, or for the whole list.
+            (
+                r#"{"disqualifiers":"Competitor: none"}"#,
+                "cannot tell disqualifiers",
+            ),
+            (
+                r#"{"disqualifiers":["Competitor: no"]}"#,
+                "cannot tell disqualifiers[0]",
+            ),
+            (
+                r#"{"disqualifiers":"Local only: N/A"}"#,
+                "cannot tell disqualifiers",
+            ),
+            (
+                r#"{"disqualifiers":"anti_offshore=False, competitor=False"}"#,
+                "cannot tell disqualifiers",
+            ),
+            (r#"{"disqualifiers":"OK"}"#, "cannot tell disqualifiers"),
+            (
+                r#"{"disqualifiers":["clear","clean","empty","TBC"]}"#,
+                "cannot tell disqualifiers[0]",
+            ),
             // A remark that there is none.
             (
                 r#"{"disqualifiers":"N/A - checked 2031-02"}"#,
@@ -285,6 +381,14 @@ fn what_is_unreadable_or_denied_cannot_be_told() {
             (
                 r#"{"disqualifiers":[{"name":"competitor","value":"perhaps"}]}"#,
                 "cannot tell disqualifiers[0].name",
+            ),
+            (
+                r#"{"disqualifiers":[{"flag":"competitor","active":"perhaps"}]}"#,
+                "cannot tell disqualifiers[0].flag",
+            ),
+            (
+                r#"{"disqualifiers":[{"flag":"competitor","active":false}]}"#,
+                "cannot tell disqualifiers[0].flag",
             ),
             (
                 r#"{"disqualifiers":[{"type":"some_new_flag"}]}"#,

@@ -56,6 +56,29 @@ fn a_commitment_that_is_disclosed_does_not_fire() {
 }
 
 #[test]
+fn a_start_after_the_last_day_does_not_fire() {
+    check_all(
+        Rule::CommittedEngineer,
+        COMMITTED,
+        "not fired",
+        &[
+            "Abebe Kebede is available after 30 September 2026.",
+            "Abebe is available immediately after September 30th, 2026.",
+            "Abebe is free once that ends on 30 September 2026.",
+        ],
+    );
+    check_all(
+        Rule::CommittedEngineer,
+        COMMITTED,
+        "fired committed_until draft",
+        &[
+            "Abebe Kebede is available after 1 September 2026.",
+            "Abebe Kebede is available on 30 September 2026.",
+        ],
+    );
+}
+
+#[test]
 fn a_draft_that_does_not_offer_the_engineer_does_not_fire() {
     check_all(
         Rule::CommittedEngineer,
@@ -139,6 +162,14 @@ fn commitments_are_read_in_many_shapes() {
         (
             json!({"availableSignals": {"engineerName": "Abebe Kebede", "committedUntil": "2026-09-30"}}),
             "fired availableSignals.committedUntil draft",
+        ),
+        (
+            json!({"Engineer_Name__c": "Abebe Kebede", "Committed_Until__c": "2026-09-30"}),
+            "fired Committed_Until__c draft",
+        ),
+        (
+            json!({"prior_commitments": [{"Engineer__c": "Abebe Kebede", "Ends__c": "2026-09-30"}]}),
+            "fired prior_commitments[0].Ends__c draft",
         ),
         (
             json!({"available_signals": {"proposed_engineer": {"name": "Abebe Kebede", "committed_until": "2026-09-30T17:00:00Z"}}}),

@@ -25,7 +25,7 @@ fn steps(context: &str, draft: String) -> u64 {
 }
 
 /// Contexts in which the rules read the draft.
-fn contexts() -> [Value; 3] {
+fn contexts() -> [Value; 4] {
     let foreign = "Board pressure to cut headcount 20%, merger with Halden in autumn";
     let threads: Vec<Value> = (0..60)
         .map(|id| json!({"thread_id": id.to_string(), "recipient_role": "CEO", "text": foreign}))
@@ -34,12 +34,20 @@ fn contexts() -> [Value; 3] {
         .map(|id| json!({"name": format!("Abebe K{id}"), "committed_until": "2026-09-30"}))
         .collect();
     let peers: Vec<String> = (0..64).map(|id| format!("Uber {id}")).collect();
+    let lists = (0..100).map(|id| (spelled("peer", id, "brief"), json!(peers)));
     [
         json!({}),
         json!({"company": "Nova Nova Nova Pay", "thread_id": "own", "funding_confidence": "low",
             "funding_amount_usd": 5_000_000, "threads": threads}),
         json!({"company": "Nova", "bench": bench, "peer_brief_generated": peers}),
+        Value::Object(lists.collect()),
     ]
+}
+
+/// One of many spellings of a name.
+fn spelled(before: &str, id: usize, after: &str) -> String {
+    let marks = format!("{id:011b}").replace('0', "-").replace('1', "_");
+    format!("{before}{marks}{after}")
 }
 
 #[test]
@@ -98,6 +106,9 @@ fn more_of_the_context_takes_no_more_steps_than_its_length() {
             .map(|id| json!({"thread_id": id.to_string(), "name": "Abebe", "committed_until": "2026-09-30", "text": "Board cut"}))
             .collect();
         let names: Vec<String> = (0..count).map(|id| format!("Uber {id}")).collect();
+        let record = format!("c{}ontact", "-".repeat(count));
+        let titles = (0..count).map(|id| (spelled("t", id, "itle"), json!(1)));
+        let titles = Value::Object(titles.collect());
         [
             json!({"thread_id": "own", "other_thread": "b", "ceo_thread_content": text}),
             json!({"thread_id": "own", "threads": many}),
@@ -105,6 +116,7 @@ fn more_of_the_context_takes_no_more_steps_than_its_length() {
             json!({"peer_brief_generated": names}),
             json!({"funding_confidence": "low", "company": text}),
             json!({"thread_id": "own", "other_thread": "b", "own_note": text, "board_note": "Board"}),
+            json!({ record: titles }),
         ]
     };
     for (one, two) in grown(1_000).into_iter().zip(grown(2_000)) {

@@ -90,6 +90,7 @@ fn an_opt_out_in_any_shape_fires() {
                 r#"{"email":[{"value":"a@b.example"},{"value":"c@d.example","opt_out":true}]}"#,
                 "fired email[1].opt_out",
             ),
+            (r#"{"phone":{"opt_out":true}}"#, "fired phone.opt_out"),
         ],
     );
 }
@@ -114,6 +115,18 @@ fn an_opt_out_in_a_record_of_a_crm_fires() {
             (
                 r#"{"contact":{"email":{"opt_out":true}}}"#,
                 "fired contact.email.opt_out",
+            ),
+            (
+                r#"{"organization":{"email_opt_out":true}}"#,
+                "fired organization.email_opt_out",
+            ),
+            (
+                r#"{"contact":{"properties":{"hs_email_optout":"true"}}}"#,
+                "fired contact.properties.hs_email_optout",
+            ),
+            (
+                r#"{"available_signals":{"prospect":{"attributes":{"optedOut":true}}}}"#,
+                "fired available_signals.prospect.attributes.optedOut",
             ),
             (
                 r#"{"contact":{"email":"x@example.org","email_opt_out":false}}"#,
@@ -205,6 +218,7 @@ fn flags_fire() {
             (r#"{"Email_Opt_Out__c":true}"#, "fired Email_Opt_Out__c"),
             (r#"{"SMS_Opt_Out__c":true}"#, "fired SMS_Opt_Out__c"),
             (r#"{"Unsubscribed__c":true}"#, "fired Unsubscribed__c"),
+            (r#"{"Email_Opt_Out__pc":true}"#, "fired Email_Opt_Out__pc"),
             (r#"{"email":{"Opt_Out__c":true}}"#, "fired email.Opt_Out__c"),
             // In words, also of other languages.
             (r#"{"email_opt_out":"opted_out"}"#, "fired email_opt_out"),
@@ -216,6 +230,21 @@ fn flags_fire() {
             (r#"{"unsubscribed":"Ja"}"#, "fired unsubscribed"),
             (r#"{"unsubscribed":"Oui"}"#, "fired unsubscribed"),
             (r#"{"unsubscribed":"SÍ"}"#, "fired unsubscribed"),
+            (r#"{"unsubscribed":"Vero"}"#, "fired unsubscribed"),
+            // As tables are exported.
+            (r#"{"email_opt_out":1.0}"#, "fired email_opt_out"),
+            (r#"{"email_opt_out":"1.0"}"#, "fired email_opt_out"),
+            (r#"{"unsubscribed":"t"}"#, "fired unsubscribed"),
+            (r#"{"sms_opt_out":"on"}"#, "fired sms_opt_out"),
+        ],
+    );
+}
+
+#[test]
+fn a_status_of_who_opted_out_fires() {
+    check(
+        Rule::OptOut,
+        &[
             (
                 r#"{"marketing_status":"unsubscribed"}"#,
                 "fired marketing_status",
@@ -225,11 +254,101 @@ fn flags_fire() {
                 "fired contact_subscription_status",
             ),
             (r#"{"opt_out_status":"opted_out"}"#, "fired opt_out_status"),
-            // As tables are exported.
-            (r#"{"email_opt_out":1.0}"#, "fired email_opt_out"),
-            (r#"{"email_opt_out":"1.0"}"#, "fired email_opt_out"),
-            (r#"{"unsubscribed":"t"}"#, "fired unsubscribed"),
-            (r#"{"sms_opt_out":"on"}"#, "fired sms_opt_out"),
+            (r#"{"opt_out_status":"opt_out"}"#, "fired opt_out_status"),
+            (
+                r#"{"marketing_status":"opt_out"}"#,
+                "fired marketing_status",
+            ),
+            (r#"{"status":"Unsubscribed"}"#, "fired status"),
+            (
+                r#"{"available_signals":{"crm_status":"unsubscribed"}}"#,
+                "fired available_signals.crm_status",
+            ),
+            (r#"{"lead_status":"unsubscribed"}"#, "fired lead_status"),
+            (r#"{"hs_lead_status":"OPTED_OUT"}"#, "fired hs_lead_status"),
+            (r#"{"sms_status":"opted_out"}"#, "fired sms_status"),
+            (
+                r#"{"email_subscription_status":"unsubscribed"}"#,
+                "fired email_subscription_status",
+            ),
+            (
+                r#"{"email_opt_out_status":"opted_out"}"#,
+                "fired email_opt_out_status",
+            ),
+            (
+                r#"{"prospect":{"emailsOptStatus":"opted_out"}}"#,
+                "fired prospect.emailsOptStatus",
+            ),
+            (
+                r#"{"contact":{"status":"unsubscribed"}}"#,
+                "fired contact.status",
+            ),
+            (
+                r#"{"email":{"status":"unsubscribed"}}"#,
+                "fired email.status",
+            ),
+            (
+                r#"{"email":{"subscription_status":"unsubscribed"}}"#,
+                "fired email.subscription_status",
+            ),
+            (
+                r#"{"emails":[{"status":"active"},{"status":"unsubscribed"}]}"#,
+                "fired emails[1].status",
+            ),
+            (
+                r#"{"cookie_status":"opted_out"}"#,
+                "cannot tell cookie_status",
+            ),
+            (r#"{"opt_out_status":true}"#, "cannot tell opt_out_status"),
+            (
+                r#"{"status":"active","emailsOptStatus":"opted_in","email":{"status":"valid"}}"#,
+                "not fired",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn the_time_of_an_opt_out_alone_cannot_be_told() {
+    check(
+        Rule::OptOut,
+        &[
+            (
+                r#"{"unsubscribed_at":"2031-05-01"}"#,
+                "cannot tell unsubscribed_at",
+            ),
+            (
+                r#"{"prospect":{"optedOutAt":"2031-05-01T10:00:00Z"}}"#,
+                "cannot tell prospect.optedOutAt",
+            ),
+            (
+                r#"{"gdpr_erasure_requested_at":"1 May 2031"}"#,
+                "cannot tell gdpr_erasure_requested_at",
+            ),
+            (
+                r#"{"opt_out_date":"2031-05-01"}"#,
+                "cannot tell opt_out_date",
+            ),
+            (
+                r#"{"email_opt_out_date":1935360000}"#,
+                "cannot tell email_opt_out_date",
+            ),
+            (
+                r#"{"email":{"unsubscribed_at":"2031-05-01"}}"#,
+                "cannot tell email.unsubscribed_at",
+            ),
+            (
+                r#"{"opt_out_date":"0000-00-00","unsubscribed_at":null}"#,
+                "not fired",
+            ),
+            (
+                r#"{"opt_out_date":"","email":{"unsubscribed_at":0}}"#,
+                "not fired",
+            ),
+            (
+                r#"{"opt_out_channels":[],"created_at":"2031-05-01"}"#,
+                "not fired",
+            ),
         ],
     );
 }
@@ -298,10 +417,7 @@ fn no_opt_out_does_not_fire() {
             ),
             (r#"{"opt_out_channels":"nothing"}"#, "not fired"),
             // What only tells more of an opt-out, and what says nothing of one.
-            (
-                r#"{"opt_out_date":"2031-05-01","opt_out_reason":"asked"}"#,
-                "not fired",
-            ),
+            (r#"{"opt_out_reason":"asked"}"#, "not fired"),
             (
                 r#"{"opt_out_link":"https://example.org","do_not_contact":true}"#,
                 "not fired",
@@ -402,7 +518,6 @@ fn an_opt_out_in_unknown_words_cannot_be_told() {
                 "cannot tell opted_out_of_pigeons",
             ),
             (r#"{"opted_out_of_pigeons":"2031-05-01"}"#, "not fired"),
-            (r#"{"opt_out_status":true}"#, "cannot tell opt_out_status"),
             (
                 r#"{"opt_out_channels":"not opted out of email or sms"}"#,
                 "cannot tell opt_out_channels",

@@ -201,6 +201,32 @@ fn threads_are_told_apart_by_their_ids() {
 }
 
 #[test]
+fn what_the_recipient_wrote_and_what_is_no_secret_may_be_used() {
+    let text = "Discussing pricing flexibility for enterprise tier";
+    let draft = "On the pricing flexibility for the enterprise tier: 15% is possible.";
+    for (name, expected) in [
+        ("last_message", "not fired"),
+        ("last_reply", "not fired"),
+        ("inbound_message", "not fired"),
+        ("onboarding", "cannot tell draft"),
+        ("dashboards", "cannot tell draft"),
+        ("whiteboard_session", "cannot tell draft"),
+        ("personalization", "cannot tell draft"),
+        ("last_message_ceo", "fired last_message_ceo draft"),
+        ("board_dashboard", "fired board_dashboard draft"),
+        ("personal_remark", "fired personal_remark draft"),
+    ] {
+        let context = json!({"thread_id": "a", "recipient_role": "CTO", "other_active_thread": "b",
+            name: text});
+        check_drafts(
+            Rule::OtherThread,
+            &context.to_string(),
+            &[(draft, expected)],
+        );
+    }
+}
+
+#[test]
 fn a_leak_that_the_context_tells_of_fires_without_the_draft() {
     for (fields, expected) in [
         (json!({"leaked_thread": "thread_9"}), "fired leaked_thread"),
@@ -222,8 +248,12 @@ fn a_leak_that_the_context_tells_of_fires_without_the_draft() {
             "not fired",
         ),
         (
-            json!({"cross_thread_leak": "perhaps"}),
-            "fired cross_thread_leak",
+            json!({"cross_thread_leak": "none detected"}),
+            "cannot tell cross_thread_leak",
+        ),
+        (
+            json!({"thread_leak": "no leak found"}),
+            "cannot tell thread_leak",
         ),
         (json!({"leaked_thread": 7}), "cannot tell leaked_thread"),
     ] {
