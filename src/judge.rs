@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::blocking::work_on;
 use crate::decision_log::{DecisionLog, LogError, Origin, Record, ShadowAnswer, Subject};
 use crate::engine::job::{Event, Scored};
 use crate::engine::scheduler::Caller;
@@ -294,10 +295,8 @@ impl Judge {
         if self.authority.standing().mode != Mode::Enforce {
             return Ok((self.revert(request, None), None));
         }
-        let hard = self
-            .policy
-            .rulebook
-            .judge_by(&self.policy.hard_rules, &request.case);
+        let (rulebook, hard) = (&self.policy.rulebook, &self.policy.hard_rules);
+        let hard = work_on(request.bytes, || rulebook.judge_by(hard, &request.case));
         if !hard.fired.is_empty() {
             return Ok((self.by_rules(request, hard, None), None));
         }
@@ -313,7 +312,9 @@ impl Judge {
     /// To the rules alone, as they stand now.
     fn revert(&self, request: &Request, reason: Option<String>) -> Decision {
         let reason = self.authority.standing().reason.or(reason);
-        self.by_rules(request, self.policy.rulebook.judge(&request.case), reason)
+        let rulebook = &self.policy.rulebook;
+        let by_all = work_on(request.bytes, || rulebook.judge(&request.case));
+        self.by_rules(request, by_all, reason)
     }
 
     fn by_model(&self, request: &Request, scored: &Scored) -> Decision {
@@ -400,7 +401,8 @@ impl Judge {
             let kept = within(deadline, self.authority.keep()).await?;
             kept.map_err(JudgeError::NotRecorded)?;
         }
-        let subject = Subject::of(&request.case, &self.policy.mask);
+        let mask = &self.policy.mask;
+        let subject = work_on(request.bytes, || Subject::of(&request.case, mask));
         let prospect = subject.prospect.clone();
         let record = Record {
             decision: decision.clone(),

@@ -128,7 +128,10 @@ impl<'a> Reader<'a> {
         let rank = rank.to_ascii_lowercase();
         self.recipient == rank
             || self.ranks.contains(&rank)
-            || self.ranks.windows(2).any(|two| two.concat() == rank)
+            || self
+                .ranks
+                .windows(2)
+                .any(|two| rank.strip_prefix(two[0].as_str()) == Some(two[1].as_str()))
     }
 
     /// `leaked_thread: "thread_9"`, `cross_thread_leak: true`. A text says more only in a field that is
