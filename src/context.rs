@@ -38,8 +38,9 @@ impl Context {
     ///
     /// The length of the text is the caller's to limit.
     pub fn parse(text: &str) -> Result<Context, ContextError> {
+        let keys = strict::scan(text)?;
         let object: Value = serde_json::from_str(text).map_err(ContextError::Syntax)?;
-        strict::check(text, &object)?;
+        strict::check(text, keys, &object)?;
         match kind(&object) {
             "object" => {
                 let mut context = Context {
@@ -193,7 +194,7 @@ fn words_of(object: &Value) -> Vec<String> {
 fn is_record(word: &str) -> bool {
     matches!(
         word,
-        "properties" | "contact" | "prospect" | "recipient" | "recipientinfo" | "lead" | "person"
+        "properties" | "attributes" | "contact" | "prospect" | "recipient" | "recipientinfo" | "lead" | "person"
             | "account" | "company" | "crunchbasecompany" | "organization" | "organisation"
             | "flags" | "crmflags"
     )

@@ -293,10 +293,12 @@ impl Judge {
         deadline: Instant,
     ) -> Result<(Decision, Option<mpsc::Receiver<Event>>), JudgeError> {
         if self.authority.standing().mode != Mode::Enforce {
-            return Ok((self.revert(request, None), None));
+            let reverted = within(deadline, self.revert(request, None)).await?;
+            return Ok((reverted, None));
         }
         let (rulebook, hard) = (&self.policy.rulebook, &self.policy.hard_rules);
         let hard = work_on(request.bytes, || rulebook.judge_by(hard, &request.case));
+        let hard = within(deadline, hard).await?;
         if !hard.fired.is_empty() {
             return Ok((self.by_rules(request, hard, None), None));
         }
@@ -305,15 +307,19 @@ impl Judge {
                 let rest = (request.rationale != RationaleMode::None).then_some(events);
                 (self.by_model(request, &scored), rest)
             }
-            Err(reason) => (self.revert(request, Some(reason)), None),
+            Err(reason) => {
+                let reverted = self.revert(request, Some(reason));
+                (within(deadline, reverted).await?, None)
+            }
         })
     }
 
     /// To the rules alone, as they stand now.
-    fn revert(&self, request: &Request, reason: Option<String>) -> Decision {
-        let reason = self.authority.standing().reason.or(reason);
+    async fn revert(&self, request: &Request, reason: Option<String>) -> Decision {
         let rulebook = &self.policy.rulebook;
-        let by_all = work_on(request.bytes, || rulebook.judge(&request.case));
+        let by_all = work_on(request.bytes, || rulebook.judge(&request.case)).await;
+        // The switch may have tripped meanwhile.
+        let reason = self.authority.standing().reason.or(reason);
         self.by_rules(request, by_all, reason)
     }
 
@@ -403,6 +409,7 @@ impl Judge {
         }
         let mask = &self.policy.mask;
         let subject = work_on(request.bytes, || Subject::of(&request.case, mask));
+        let subject = within(deadline, subject).await?;
         let prospect = subject.prospect.clone();
         let record = Record {
             decision: decision.clone(),

@@ -16,11 +16,19 @@ const RESERVED: &str = "$serde_json::private::";
 /// Longer keys are cut in messages.
 const KEY_CHARS: usize = 60;
 
-/// Checks a text that `serde_json` has read as a value.
-pub fn check(text: &str, value: &Value) -> Result<(), ContextError> {
+/// Counts the keys of a text that nobody has read yet. `serde_json` takes the string after a
+/// reserved key for more JSON, whose levels it counts anew: enough of them overflow the stack.
+pub fn scan(text: &str) -> Result<usize, ContextError> {
     let size = Size::of(text);
-    // A key that stands twice is one entry of the value, and one that is reserved may be none.
-    if size.depth <= MAX_DEPTH && size.keys == plain_keys_in(value) {
+    if size.depth > MAX_DEPTH || size.has_reserved {
+        find_fault(text)?;
+    }
+    Ok(size.keys)
+}
+
+/// Checks the value that was read: a key that stands twice is one entry of it.
+pub fn check(text: &str, keys: usize, value: &Value) -> Result<(), ContextError> {
+    if keys == keys_in(value) {
         return Ok(());
     }
     find_fault(text)
@@ -30,12 +38,17 @@ pub fn check(text: &str, value: &Value) -> Result<(), ContextError> {
 struct Size {
     depth: usize,
     keys: usize,
+    has_reserved: bool,
 }
 
 impl Size {
     fn of(text: &str) -> Self {
         let bytes = text.as_bytes();
-        let mut size = Self { depth: 0, keys: 0 };
+        let mut size = Self {
+            depth: 0,
+            keys: 0,
+            has_reserved: false,
+        };
         let mut depth: usize = 0;
         let mut at = 0;
         while let Some(byte) = bytes.get(at) {
@@ -46,8 +59,12 @@ impl Size {
                 }
                 b'}' | b']' => depth = depth.saturating_sub(1),
                 b'"' => {
-                    at = string_end(bytes, at);
-                    size.keys += usize::from(is_key(bytes, at));
+                    let end = string_end(bytes, at);
+                    if is_key(bytes, end) {
+                        size.keys += 1;
+                        size.has_reserved |= is_reserved(text.get(at..end).unwrap_or_default());
+                    }
+                    at = end;
                     continue;
                 }
                 _ => {}
@@ -58,13 +75,17 @@ impl Size {
     }
 }
 
-fn plain_keys_in(value: &Value) -> usize {
+/// Of a key with its quotes.
+fn is_reserved(raw: &str) -> bool {
+    // Few keys begin so, and only these are unescaped.
+    raw.get(1..).is_some_and(|key| key.starts_with(['$', '\\']))
+        && key_of(raw).is_ok_and(|key| key.starts_with(RESERVED))
+}
+
+fn keys_in(value: &Value) -> usize {
     match value {
-        Value::Object(fields) => {
-            let keys = fields.keys().filter(|key| !key.starts_with(RESERVED));
-            keys.count() + fields.values().map(plain_keys_in).sum::<usize>()
-        }
-        Value::Array(values) => values.iter().map(plain_keys_in).sum(),
+        Value::Object(fields) => fields.len() + fields.values().map(keys_in).sum::<usize>(),
+        Value::Array(values) => values.iter().map(keys_in).sum(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
     }
 }

@@ -117,6 +117,8 @@ fn an_object_cannot_pass_for_a_number() {
         r#"{"headcount":{"$serde_json::private::Number":"3000"}}"#,
         r#"{"headcount":{"\u0024serde_json::private::Number":"3000"}}"#,
         r#"{"$serde_json::private::RawValue":"[]"}"#,
+        r#"{"$serde_json::private::RawValue":"{\"a\":1}"}"#,
+        r#"{"\u0024serde_json::private::RawValue":"{\"a\":1}"}"#,
         r#"{"x":{"$serde_json::private::other":1}}"#,
     ] {
         assert!(
@@ -124,6 +126,20 @@ fn an_object_cannot_pass_for_a_number() {
             "{text}"
         );
     }
+}
+
+#[test]
+fn a_reserved_key_is_refused_before_the_text_in_its_string_is_read() {
+    let mut text = "{}".to_owned();
+    for _ in 0..40 {
+        let inner = text.replace('\\', r"\u005c").replace('"', r"\u0022");
+        let (open, close) = ("[".repeat(122), "]".repeat(122));
+        text = format!(r#"{{"$serde_json::private::RawValue":"{open}{inner}{close}"}}"#);
+    }
+    assert!(matches!(
+        Context::parse(&text),
+        Err(ContextError::ReservedKey { .. })
+    ));
 }
 
 #[test]

@@ -19,11 +19,16 @@ pub fn squash(text: &str) -> String {
 }
 
 /// The name of a field, squashed. Salesforce marks what its customers add: `Email_Opt_Out__c`, and
-/// `Email_Opt_Out__pc` where an account is a person.
+/// `Email_Opt_Out__pc` where an account is a person; a package puts its own name before it:
+/// `et4ae5__HasOptedOutOfMobile__c`. In warehouses it is `email_opt_out_c` and `EMAIL_OPT_OUT__C`.
 pub fn squash_name(name: &str) -> String {
-    let plain = name
-        .strip_suffix("__c")
-        .or_else(|| name.strip_suffix("__pc"));
+    let cut = |end: &str| {
+        let (plain, found) = name.split_at_checked(name.len().checked_sub(end.len())?)?;
+        found.eq_ignore_ascii_case(end).then_some(plain)
+    };
+    let custom = cut("__c").or_else(|| cut("__pc"));
+    let custom = custom.map(|plain| plain.split_once("__").map_or(plain, |(_, own)| own));
+    let plain = custom.or_else(|| cut("_pc")).or_else(|| cut("_c"));
     squash(plain.unwrap_or(name))
 }
 

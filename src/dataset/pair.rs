@@ -6,6 +6,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::case::Case;
+use crate::context::Context;
 use crate::verdict::Label;
 
 #[derive(Deserialize)]
@@ -72,7 +73,9 @@ fn label(probe: &str) -> Option<Label> {
 /// Pairs of B04 about funding that is well known: the rejected draft hedges too much, which no
 /// rule forbids.
 fn is_over_hedged(probe: &str, context: &RawValue) -> bool {
-    let context: Value = serde_json::from_str(context.get()).unwrap_or_default();
-    let confidence = context.get("funding_confidence").and_then(Value::as_str);
-    probe == "B04" && matches!(confidence, Some("high" | "medium"))
+    let is_well_known = |context: Context| {
+        let confidence = context.get("funding_confidence").and_then(Value::as_str);
+        matches!(confidence, Some("high" | "medium"))
+    };
+    probe == "B04" && Context::parse(context.get()).is_ok_and(is_well_known)
 }

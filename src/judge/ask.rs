@@ -1,10 +1,11 @@
 //! Asking the model for a label, and for its rationale.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-use super::{Judge, JudgeError, Request};
+use super::{Judge, JudgeError, Request, within};
 use crate::blocking::work_on;
 use crate::engine::job::{Event, JobError, Scored};
 use crate::engine::{State, SubmitError};
@@ -29,7 +30,12 @@ impl Judge {
             other => return Ok(Err(other.trouble().unwrap_or_default())),
         };
         let started = Instant::now();
-        let prompt = work_on(request.bytes, || ready.prompt.render(&request.case))?;
+        let render = AssertUnwindSafe(|| ready.prompt.render(&request.case));
+        let render = work_on(request.bytes, || catch_unwind(render));
+        let Ok(prompt) = within(deadline, render).await? else {
+            return Ok(Err("the tokenizer panicked: see the log".to_owned()));
+        };
+        let prompt = prompt?;
         Stages::rendered(started);
         let submitted = self.engine.submit(
             prompt,

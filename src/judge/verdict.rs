@@ -64,7 +64,8 @@ impl Verdict {
         {
             let hidden = now == Mode::Enforce;
             let reason = hidden.then(|| format!("the mode was {then} when the model's label came"));
-            self.decision = judge.revert(&request, reason);
+            let reverted = judge.revert(&request, reason);
+            self.decision = within(self.deadline, reverted).await?;
             self.rest = None;
         }
         let pending = self.rest.is_some();

@@ -11,7 +11,6 @@ use tonic::metadata::MetadataMap;
 
 use super::proto;
 use super::status::{Failure, Violation};
-use crate::blocking::work_on;
 use crate::channel::Channel;
 use crate::context::Context;
 use crate::engine::State;
@@ -71,8 +70,7 @@ pub fn request(message: proto::JudgeRequest, envelope: Envelope) -> Result<Reque
             "`draft` is empty: there is nothing to judge".to_owned(),
         );
     }
-    let json = &message.context_json;
-    let context = match work_on(json.len(), || Context::parse(json)) {
+    let context = match Context::parse(&message.context_json) {
         Ok(context) => Some(context),
         Err(error) => {
             wrong("context_json", format!("`context_json`: {error}"));

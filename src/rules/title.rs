@@ -49,6 +49,15 @@ fn title_is_c_level(title: &str) -> Option<bool> {
         // `Head of CRO`, `CRO Manager`: the letters may be a matter and no rank.
         None if matches!(before, [.., lower, "of"] if is_lower(lower)) => None,
         None if is_before_lower(after) => None,
+        // `Finance Business Partner to the CFO`.
+        None if matches!(
+            before,
+            [.., "to"] | [.., "to" | "for" | "with", "the" | "our"]
+        ) =>
+        {
+            None
+        }
+        None if is_over(after) => None,
         None => Some(true),
     }
 }
@@ -87,7 +96,29 @@ fn is_before_lower(after: &[&str]) -> bool {
     let officer = title.iter().position(|token| *token == "officer");
     let rest = title.iter().skip(officer.unwrap_or_default() + 1);
     let mut rest = rest.take_while(|token| !matches!(**token, "at" | "of" | "for"));
-    rest.any(|token| is_lower(token))
+    rest.any(|token| is_lower(token) || is_matter(token))
+}
+
+/// What the letters of a rank may be a part of: `Program Manager, CTO Org`, `SEO & CRO Strategist`.
+fn is_matter(token: &str) -> bool {
+    matches!(
+        token,
+        "org"
+            | "organization"
+            | "organisation"
+            | "team"
+            | "advisory"
+            | "practice"
+            | "services"
+            | "strategist"
+            | "expert"
+    )
+}
+
+/// `CTO (retired)`, `Chief Information Officer until 2024`.
+fn is_over(after: &[&str]) -> bool {
+    let mut words = after.iter();
+    words.any(|token| matches!(*token, "until" | "till" | "retired" | "emeritus"))
 }
 
 /// Between two titles of one person.

@@ -108,9 +108,10 @@ fn start_inside(sentence: &Sentence<'_>, commitment: &Commitment) -> Option<Stri
         let mut words = before.clone().map(|at| sentence.token(at));
         let other = words.any(is_until);
         let starts = ABLE.find(sentence, before)?;
-        // `after 30 September`: behind the last day.
+        // `after 30 September`, `after the 30th of`: behind the last day.
         let is_end = matches!(commitment.end, End::On(end) if end == date);
-        let is_behind = is_end && at > 0 && sentence.token(at - 1) == "after";
+        let mut just_before = at.saturating_sub(3)..at;
+        let is_behind = is_end && just_before.any(|at| sentence.token(at) == "after");
         let inside = !other && !is_behind && commitment.holds_plainly(date);
         inside.then(|| sentence.quote(starts.start..tokens.end).to_owned())
     })

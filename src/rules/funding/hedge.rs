@@ -21,7 +21,8 @@ static DOUBT: LazyLock<Phrases> = LazyLock::new(|| {
         talk of, is talk, only talk, if true, if that, if correct, if it, if the figure
         if the number, if the report, if the reports, correct me, double check, to verify
         to confirm, should verify, conflicting, contradictory, differ, disagree, vary, varies
-        incomplete, i hear talk, not bet, no way to check, nothing certain, withdrew, withdrawn",
+        incomplete, i hear talk, not bet, no way to check, nothing certain, investor withdrew, investors withdrew
+        fund withdrew, was withdrawn, were withdrawn, been withdrawn",
     )
 });
 

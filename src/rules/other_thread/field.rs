@@ -83,7 +83,13 @@ pub fn is_of_own(name: &str) -> bool {
     // In these names alone: `last_message_ceo` is of somebody else.
     let is_received = matches!(
         name,
-        "lastmessage" | "lastreply" | "inboundmessage" | "inboundreply" | "inboundemail"
+        "lastmessage"
+            | "lastmessagefromrecipient"
+            | "lastinboundmessage"
+            | "lastreply"
+            | "inboundmessage"
+            | "inboundreply"
+            | "inboundemail"
     );
     let starts = STARTS.iter().any(|start| name.starts_with(start));
     is_received || starts || ENDS.iter().any(|end| name.ends_with(end))

@@ -134,15 +134,16 @@ impl<'a> Reader<'a> {
                 .any(|two| rank.strip_prefix(two[0].as_str()) == Some(two[1].as_str()))
     }
 
-    /// `leaked_thread: "thread_9"`, `cross_thread_leak: true`. A text says more only in a field that is
-    /// named for the thread: `thread_leak` may be `not detected`.
+    /// `leaked_thread: "t-9"`, `cross_thread_leak: "thread_9"` or `true`; either may be `not detected`.
     fn leak(&mut self, field: &Field<'a>) {
+        let names_thread = field.word.starts_with("leak") && field.word.contains("thread");
         let finding = match (field.value.as_str(), Answer::of(field.value)) {
+            (Some(thread), _) if Some(thread) == self.own_thread => Finding::NotFired,
             (_, Answer::No) => Finding::NotFired,
             (_, Answer::Yes) => Finding::Fired(vec![Evidence::of(field)]),
-            (Some(thread), Answer::Unclear) if Some(thread) == self.own_thread => Finding::NotFired,
-            (Some(_), Answer::Unclear)
-                if field.word.starts_with("leak") && field.word.contains("thread") =>
+            (Some(thread), Answer::Unclear)
+                if !thread.trim().contains(char::is_whitespace)
+                    && (names_thread || thread.starts_with("thread")) =>
             {
                 Finding::Fired(vec![Evidence::of(field)])
             }

@@ -80,7 +80,11 @@ impl Index {
                 let telling = run.iter().filter(|stem| is_telling(stem, &own)).count();
                 if telling >= 2 {
                     let run = [0, 1, 2, 3].map(|at| run[at].clone());
-                    index.runs.insert(run, place);
+                    let first = index.runs.entry(run).or_insert(place);
+                    // A doubtful copy must not hide it.
+                    if foreign.is_sure && !threads.foreign[*first].is_sure {
+                        *first = place;
+                    }
                 }
             }
             let mut words = 0;

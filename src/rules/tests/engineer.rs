@@ -63,6 +63,7 @@ fn a_start_after_the_last_day_does_not_fire() {
         "not fired",
         &[
             "Abebe Kebede is available after 30 September 2026.",
+            "Abebe Kebede is available after the 30th of September 2026.",
             "Abebe is available immediately after September 30th, 2026.",
             "Abebe is free once that ends on 30 September 2026.",
         ],

@@ -219,6 +219,16 @@ fn flags_fire() {
             (r#"{"SMS_Opt_Out__c":true}"#, "fired SMS_Opt_Out__c"),
             (r#"{"Unsubscribed__c":true}"#, "fired Unsubscribed__c"),
             (r#"{"Email_Opt_Out__pc":true}"#, "fired Email_Opt_Out__pc"),
+            (r#"{"email_opt_out_c":true}"#, "fired email_opt_out_c"),
+            (r#"{"EMAIL_OPT_OUT__C":true}"#, "fired EMAIL_OPT_OUT__C"),
+            (
+                r#"{"et4ae5__HasOptedOutOfEmail__c":true}"#,
+                "fired et4ae5__HasOptedOutOfEmail__c",
+            ),
+            (
+                r#"{"type":"prospect","attributes":{"optedOut":true}}"#,
+                "fired attributes.optedOut",
+            ),
             (r#"{"email":{"Opt_Out__c":true}}"#, "fired email.Opt_Out__c"),
             // In words, also of other languages.
             (r#"{"email_opt_out":"opted_out"}"#, "fired email_opt_out"),

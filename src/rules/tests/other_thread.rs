@@ -208,6 +208,7 @@ fn what_the_recipient_wrote_and_what_is_no_secret_may_be_used() {
         ("last_message", "not fired"),
         ("last_reply", "not fired"),
         ("inbound_message", "not fired"),
+        ("last_message_from_recipient", "not fired"),
         ("onboarding", "cannot tell draft"),
         ("dashboards", "cannot tell draft"),
         ("whiteboard_session", "cannot tell draft"),
@@ -256,6 +257,14 @@ fn a_leak_that_the_context_tells_of_fires_without_the_draft() {
             "cannot tell thread_leak",
         ),
         (json!({"leaked_thread": 7}), "cannot tell leaked_thread"),
+        (
+            json!({"leaked_thread": "not detected"}),
+            "cannot tell leaked_thread",
+        ),
+        (
+            json!({"cross_thread_leak": "thread_b"}),
+            "fired cross_thread_leak",
+        ),
     ] {
         let mut context = fields;
         context["thread_id"] = json!("own");
@@ -265,6 +274,19 @@ fn a_leak_that_the_context_tells_of_fires_without_the_draft() {
             &[("Hello.", expected)],
         );
     }
+}
+
+#[test]
+fn a_doubtful_copy_does_not_hide_a_sure_text() {
+    let text = "board approved a quiet takeover of the Danish rival";
+    let context = json!({"thread_id": "a", "other_active_thread": "b", "ceo_thread_content": text, "remark": text});
+    let draft =
+        "Since the board approved a quiet takeover of the Danish rival, you need engineers.";
+    check_drafts(
+        Rule::OtherThread,
+        &context.to_string(),
+        &[(draft, "fired ceo_thread_content draft")],
+    );
 }
 
 #[test]
