@@ -32,15 +32,15 @@ pub enum LogError {
     #[error(
         "the decision log `{}` is damaged: {found}; stop the daemon, move the file away together \
          with its -wal and -shm, and restore a copy or start with a new file \
-         (`sqlite3 FILE .recover` saves what can be read); an old copy or a new file does not \
-         know that the kill switch has tripped",
+         (`sqlite3 FILE .recover` saves what can be read); an old copy or a new file \
+         forgets a trip of the kill switch",
         path.display()
     )]
     Corrupt { path: PathBuf, found: Arc<str> },
     #[error(
         "the decision log's file `{}` was deleted or replaced while the daemon wrote to it: \
-         restart the daemon, which goes on with the file that is there then; a new one does not \
-         know that the kill switch has tripped",
+         restart the daemon, which goes on with the file that is there then; a new one \
+         forgets a trip of the kill switch",
         .0.display()
     )]
     Gone(PathBuf),
@@ -48,8 +48,8 @@ pub enum LogError {
     NotALog(PathBuf),
     #[error(
         "the decision log `{}` has version {found}, and this daemon knows none above {known}: \
-         start a newer daemon, or give this one a state folder of its own, which does not know \
-         that the kill switch has tripped",
+         start a newer daemon, or give this one a state folder of its own, which \
+         forgets a trip of the kill switch",
         path.display()
     )]
     Newer {

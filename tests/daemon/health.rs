@@ -100,11 +100,17 @@ async fn a_stalled_engine_is_not_ready_until_it_moves_again() {
 /// comes is also the machine's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_engine_is_not_taken_for_a_stalled_one() {
-    let daemon = Setup::new().start().await;
+    let stuck_after = Duration::from_secs(3);
+    let setup = Setup::new().with(|config| config.engine.stuck_after = stuck_after);
+    let daemon = setup.start().await;
     let mut states = daemon.judge.engine().watch();
     states.borrow_and_update();
     let meter = daemon.judge.engine().meter();
-    for beat in 0..4 {
+    let begun = Instant::now();
+    for beat in 0.. {
+        if begun.elapsed() > stuck_after + Duration::from_secs(1) {
+            break;
+        }
         let end = Instant::now() + Duration::from_secs(30);
         let mut silence = meter.silence();
         loop {

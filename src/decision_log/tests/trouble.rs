@@ -122,7 +122,7 @@ async fn a_deleted_file_stops_the_log_until_a_restart() {
         for _ in 0..2 {
             let error = refused(&log).await;
             assert!(matches!(error, LogError::Gone(_)), "{error}");
-            for part in [gone.as_str(), "the kill switch has tripped"] {
+            for part in [gone.as_str(), "forgets a trip of the kill switch"] {
                 assert!(error.to_string().contains(part), "{error}");
             }
         }

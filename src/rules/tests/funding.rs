@@ -53,6 +53,7 @@ fn a_sum_or_a_round_that_is_stated_fires() {
         "fired funding_confidence draft",
         &[
             "Your recent funding makes this a good time to hire.",
+            "You raised $5M after Halden withdrew their bid.",
             "Based on your recent funding, now is the time to hire.",
             "We saw you raised money recently - let us help.",
             "Congrats on the seven-figure round!",
