@@ -17,7 +17,6 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::blocking::work_on;
 use crate::decision_log::{DecisionLog, LogError, Origin, Record, ShadowAnswer, Subject};
 use crate::engine::job::{Event, Scored};
 use crate::engine::scheduler::Caller;
@@ -293,12 +292,12 @@ impl Judge {
         deadline: Instant,
     ) -> Result<(Decision, Option<mpsc::Receiver<Event>>), JudgeError> {
         if self.authority.standing().mode != Mode::Enforce {
-            let reverted = within(deadline, self.revert(request, None)).await?;
-            return Ok((reverted, None));
+            return Ok((self.revert(request, None), None));
         }
-        let (rulebook, hard) = (&self.policy.rulebook, &self.policy.hard_rules);
-        let hard = work_on(request.bytes, || rulebook.judge_by(hard, &request.case));
-        let hard = within(deadline, hard).await?;
+        let hard = self
+            .policy
+            .rulebook
+            .judge_by(&self.policy.hard_rules, &request.case);
         if !hard.fired.is_empty() {
             return Ok((self.by_rules(request, hard, None), None));
         }
@@ -307,20 +306,14 @@ impl Judge {
                 let rest = (request.rationale != RationaleMode::None).then_some(events);
                 (self.by_model(request, &scored), rest)
             }
-            Err(reason) => {
-                let reverted = self.revert(request, Some(reason));
-                (within(deadline, reverted).await?, None)
-            }
+            Err(reason) => (self.revert(request, Some(reason)), None),
         })
     }
 
     /// To the rules alone, as they stand now.
-    async fn revert(&self, request: &Request, reason: Option<String>) -> Decision {
-        let rulebook = &self.policy.rulebook;
-        let by_all = work_on(request.bytes, || rulebook.judge(&request.case)).await;
-        // The switch may have tripped meanwhile.
+    fn revert(&self, request: &Request, reason: Option<String>) -> Decision {
         let reason = self.authority.standing().reason.or(reason);
-        self.by_rules(request, by_all, reason)
+        self.by_rules(request, self.policy.rulebook.judge(&request.case), reason)
     }
 
     fn by_model(&self, request: &Request, scored: &Scored) -> Decision {
@@ -407,9 +400,7 @@ impl Judge {
             let kept = within(deadline, self.authority.keep()).await?;
             kept.map_err(JudgeError::NotRecorded)?;
         }
-        let mask = &self.policy.mask;
-        let subject = work_on(request.bytes, || Subject::of(&request.case, mask));
-        let subject = within(deadline, subject).await?;
+        let subject = Subject::of(&request.case, &self.policy.mask);
         let prospect = subject.prospect.clone();
         let record = Record {
             decision: decision.clone(),

@@ -11,8 +11,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 pub mod names;
 
-pub mod blocking;
-
 pub mod channel;
 
 pub mod context;

@@ -1,12 +1,10 @@
 //! Asking the model for a label, and for its rationale.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-use super::{Judge, JudgeError, Request, within};
-use crate::blocking::work_on;
+use super::{Judge, JudgeError, Request};
 use crate::engine::job::{Event, JobError, Scored};
 use crate::engine::{State, SubmitError};
 use crate::kill_switch;
@@ -17,6 +15,9 @@ use crate::verdict::{RationaleMode, Scores};
 /// probability than this wanted to say something else: it is malformed, and lets
 /// nothing out.
 pub(super) const LEGAL_MASS_FLOOR: f64 = 0.5;
+
+/// Cases up to this size are tokenized at once, longer ones on a thread of their own.
+const INLINE_BYTES: usize = 16 * 1024;
 
 impl Judge {
     /// Asks the model for the label; the inner error says why it cannot answer.
@@ -30,12 +31,16 @@ impl Judge {
             other => return Ok(Err(other.trouble().unwrap_or_default())),
         };
         let started = Instant::now();
-        let render = AssertUnwindSafe(|| ready.prompt.render(&request.case));
-        let render = work_on(request.bytes, || catch_unwind(render));
-        let Ok(prompt) = within(deadline, render).await? else {
-            return Ok(Err("the tokenizer panicked: see the log".to_owned()));
+        let prompt = if request.bytes > INLINE_BYTES {
+            let case = request.case.clone();
+            let render = tokio::task::spawn_blocking(move || ready.prompt.render(&case));
+            match render.await {
+                Ok(prompt) => prompt?,
+                Err(panic) => return Ok(Err(format!("the prompt was not rendered: {panic}"))),
+            }
+        } else {
+            ready.prompt.render(&request.case)?
         };
-        let prompt = prompt?;
         Stages::rendered(started);
         let submitted = self.engine.submit(
             prompt,

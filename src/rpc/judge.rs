@@ -20,7 +20,6 @@ use super::proto::{
 };
 use super::status::{Failure, Violation};
 use super::{convert, record};
-use crate::blocking::work_on;
 use crate::judge::{self, Judge, JudgeError, Verdict};
 use crate::stages::Stages;
 use crate::tokens::Pass;
@@ -78,7 +77,7 @@ impl JudgeService for JudgeRpc {
         let parent = parent(request.metadata());
         let call = Call::begin(&self.watch, JUDGE, envelope.arrived, &parent);
         let answer = async {
-            let request = convert(request.into_inner(), envelope).await;
+            let request = convert::request(request.into_inner(), envelope);
             let request = request.inspect_err(|_| self.judge.count_refused())?;
             let verdict = self.judge.decide(request).await?;
             Ok::<_, Failure>(verdict.finish().await?)
@@ -242,15 +241,11 @@ async fn decide(
     request: Option<JudgeRequest>,
     envelope: Envelope,
 ) -> Result<Verdict, Failure> {
-    let request = read(request, envelope).await;
-    let request = request.inspect_err(|_| judge.count_refused())?;
+    let request = read(request, envelope).inspect_err(|_| judge.count_refused())?;
     Ok(judge.decide(request).await?)
 }
 
-async fn read(
-    request: Option<JudgeRequest>,
-    envelope: Envelope,
-) -> Result<judge::Request, Failure> {
+fn read(request: Option<JudgeRequest>, envelope: Envelope) -> Result<judge::Request, Failure> {
     let missing = |field, description: &str| Failure::Malformed {
         violations: vec![Violation {
             field,
@@ -262,18 +257,7 @@ async fn read(
         let why = "`request_id` is empty: answers of a stream are matched by it";
         return Err(missing("request_id", why));
     }
-    convert(request, envelope).await
-}
-
-async fn convert(message: JudgeRequest, envelope: Envelope) -> Result<judge::Request, Failure> {
-    let bytes = message.context_json.len() + message.draft.len();
-    let deadline = envelope.deadline;
-    let read = work_on(bytes, || convert::request(message, envelope));
-    let Some(deadline) = deadline else {
-        return read.await;
-    };
-    let timely = tokio::time::timeout_at(deadline.into(), read).await;
-    timely.unwrap_or_else(|_| Err(JudgeError::DeadlineExceeded.into()))
+    convert::request(request, envelope)
 }
 
 fn wants_rationale(request: &JudgeRequest) -> bool {
