@@ -143,6 +143,20 @@ fn a_reserved_key_is_refused_before_the_text_in_its_string_is_read() {
 }
 
 #[test]
+fn a_key_that_cannot_be_read_is_told_with_its_place_in_the_context() {
+    let deep = format!("{}{}", "[".repeat(40), "]".repeat(40));
+    let error = Context::parse(&format!("{{\n\n\"\\q\":1,\"a\":{deep}}}")).unwrap_err();
+    assert!(error.to_string().contains("line 3"), "{error}");
+}
+
+#[test]
+fn the_third_of_some_names_is_no_field_of_salesforces() {
+    assert_eq!(squash_name("company_c"), "companyc");
+    assert_eq!(squash_name("Company__c"), "company");
+    assert_eq!(squash_name("company_name_c"), "companyname");
+}
+
+#[test]
 fn the_channel_is_read_in_many_spellings() {
     for (text, expected) in [
         (r#"{"intended_channel":"E-Mail"}"#, Some(Channel::Email)),

@@ -20,16 +20,19 @@ pub fn squash(text: &str) -> String {
 
 /// The name of a field, squashed. Salesforce marks what its customers add: `Email_Opt_Out__c`, and
 /// `Email_Opt_Out__pc` where an account is a person; a package puts its own name before it:
-/// `et4ae5__HasOptedOutOfMobile__c`. In warehouses it is `email_opt_out_c` and `EMAIL_OPT_OUT__C`.
+/// `et4ae5__HasOptedOutOfMobile__c`. What a field of theirs points to is `Contact__r`. In warehouses it is
+/// `EMAIL_OPT_OUT__C` and `email_opt_out_c`, which one word more tells from the third of `company_a`,
+/// `company_b`, `company_c`.
 pub fn squash_name(name: &str) -> String {
     let cut = |end: &str| {
         let (plain, found) = name.split_at_checked(name.len().checked_sub(end.len())?)?;
         found.eq_ignore_ascii_case(end).then_some(plain)
     };
-    let custom = cut("__c").or_else(|| cut("__pc"));
+    let custom = ["__c", "__pc", "__r"].into_iter().find_map(cut);
     let custom = custom.map(|plain| plain.split_once("__").map_or(plain, |(_, own)| own));
-    let plain = custom.or_else(|| cut("_pc")).or_else(|| cut("_c"));
-    squash(plain.unwrap_or(name))
+    let copied = || ["_pc", "_c"].into_iter().find_map(cut);
+    let copied = || copied().filter(|plain| plain.contains('_'));
+    squash(custom.or_else(copied).unwrap_or(name))
 }
 
 /// The channel that a squashed word names.

@@ -14,8 +14,8 @@ pub const MASKED: &str = "[masked]";
 /// The paths to the masked values of one content have at most so many bytes together.
 const PATHS_BYTES: usize = 64 << 10;
 
-/// What is masked unless the operator says otherwise: who the recipient is and
-/// how to reach that person, as CRMs spell it. A name in a path is one spelling.
+/// What is masked unless the operator says otherwise: how to reach the recipient, as CRMs spell it, and
+/// `recipient_name`; no `FirstName`. A name in a path is one spelling.
 pub const DEFAULT_PATH: &str = "$.context..[\
     'email','Email','emails','Emails','email_address','emailAddress','EmailAddress',\
     'work_email','workEmail','WorkEmail','recipient_email','recipientEmail','RecipientEmail',\

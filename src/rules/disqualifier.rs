@@ -84,7 +84,7 @@ fn is_mark(mark: &str) -> bool {
 /// labelled data suppress on a flag that nobody knows. A word in an object has no such place.
 fn find_in_entry(entry: Entry<'_>, evidence: Evidence, is_known: impl Fn(&str) -> bool) -> Finding {
     let fires = match entry {
-        Entry::Listed(word) => is_known(&squash_name(word)) || !is_denied_or_open(word),
+        Entry::Listed(word) => is_known(&squash_name(word)) || !is_denied_or_open(word, &is_known),
         Entry::Flagged(word) => is_known(&squash_name(word)),
         Entry::Unreadable => false,
     };
@@ -108,12 +108,15 @@ fn is_built_in(flag: &str) -> bool {
 }
 
 /// Words such as `not_a_competitor`, `competitor: no`, `unknown` or `1`, which name no disqualifier.
-fn is_denied_or_open(word: &str) -> bool {
+/// `Open to outsourcing: no` names one.
+fn is_denied_or_open(word: &str, is_known: impl Fn(&str) -> bool) -> bool {
     let word = word.to_lowercase();
-    let answer = word.rsplit_once([':', '=']).map(|(_, answer)| answer);
-    let answer = answer.map(|answer| answer.trim_matches(|c: char| !c.is_alphanumeric()));
-    if answer.is_some_and(|answer| !answer.is_empty() && Answer::of_word(answer) == Answer::No) {
-        return true;
+    if let Some((flag, answer)) = word.rsplit_once([':', '=']) {
+        let answer = answer.trim_matches(|c: char| !c.is_alphanumeric());
+        let is_no = !answer.is_empty() && Answer::of_word(answer) == Answer::No;
+        if is_no && is_known(&squash_name(flag)) {
+            return true;
+        }
     }
     let parts = word.split(|c: char| !c.is_alphanumeric());
     let mut parts = parts.filter(|part| !part.is_empty());

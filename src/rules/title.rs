@@ -49,15 +49,7 @@ fn title_is_c_level(title: &str) -> Option<bool> {
         // `Head of CRO`, `CRO Manager`: the letters may be a matter and no rank.
         None if matches!(before, [.., lower, "of"] if is_lower(lower)) => None,
         None if is_before_lower(after) => None,
-        // `Finance Business Partner to the CFO`.
-        None if matches!(
-            before,
-            [.., "to"] | [.., "to" | "for" | "with", "the" | "our"]
-        ) =>
-        {
-            None
-        }
-        None if is_over(after) => None,
+        None if is_behind_another(before) || is_over(after) => None,
         None => Some(true),
     }
 }
@@ -99,6 +91,12 @@ fn is_before_lower(after: &[&str]) -> bool {
     rest.any(|token| is_lower(token) || is_matter(token))
 }
 
+/// `Finance Business Partner to the CFO`, `Finance Manager for CIO`.
+fn is_behind_another(before: &[&str]) -> bool {
+    let before = before.strip_suffix(&["the"]).unwrap_or(before);
+    matches!(before, [.., "to" | "for"])
+}
+
 /// What the letters of a rank may be a part of: `Program Manager, CTO Org`, `SEO & CRO Strategist`.
 fn is_matter(token: &str) -> bool {
     matches!(
@@ -107,6 +105,9 @@ fn is_matter(token: &str) -> bool {
             | "organization"
             | "organisation"
             | "team"
+            | "division"
+            | "department"
+            | "function"
             | "advisory"
             | "practice"
             | "services"
@@ -127,6 +128,8 @@ const SEPARATOR: &str = ",";
 /// Words in lower case, spaces between, each separator a word.
 fn normalise(title: &str) -> String {
     let mut words = String::new();
+    // `CTO - Financial Services`, but `C-Level`.
+    let title = title.replace(" - ", ", ").replace(" – ", ", ");
     for c in title.to_lowercase().chars() {
         match c {
             // `C.T.O.`
@@ -180,7 +183,7 @@ fn is_doubt(token: &str) -> bool {
     matches!(
         token,
         "former" | "formerly" | "ex" | "past" | "retired" | "deputy" | "associate" | "incoming"
-            | "future" | "aspiring" | "not" | "non" | "no" | "below" | "sub"
+            | "future" | "aspiring" | "field" | "vice" | "not" | "non" | "no" | "below" | "sub"
     )
 }
 

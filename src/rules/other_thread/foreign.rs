@@ -134,17 +134,24 @@ impl<'a> Reader<'a> {
                 .any(|two| rank.strip_prefix(two[0].as_str()) == Some(two[1].as_str()))
     }
 
-    /// `leaked_thread: "t-9"`, `cross_thread_leak: "thread_9"` or `true`; either may be `not detected`.
+    /// `leaked_thread: "t-9"`, `cross_thread_leak: "thread_9"` or `true`; either may be `not_detected`.
     fn leak(&mut self, field: &Field<'a>) {
-        let names_thread = field.word.starts_with("leak") && field.word.contains("thread");
+        let is_for_id = field.word.starts_with("leak") && field.word.contains("thread");
+        let is_id = |text: &str| {
+            let text = text.trim().to_lowercase();
+            let first = text.split(|c: char| !c.is_alphanumeric()).next();
+            let is_answer = matches!(
+                first,
+                Some("no" | "not" | "none" | "unknown" | "unclear" | "pending" | "tbd")
+            );
+            let is_word = !text.contains(char::is_whitespace);
+            is_word && !is_answer && (is_for_id || text.starts_with("thread"))
+        };
         let finding = match (field.value.as_str(), Answer::of(field.value)) {
             (Some(thread), _) if Some(thread) == self.own_thread => Finding::NotFired,
             (_, Answer::No) => Finding::NotFired,
             (_, Answer::Yes) => Finding::Fired(vec![Evidence::of(field)]),
-            (Some(thread), Answer::Unclear)
-                if !thread.trim().contains(char::is_whitespace)
-                    && (names_thread || thread.starts_with("thread")) =>
-            {
+            (Some(thread), Answer::Unclear) if is_id(thread) => {
                 Finding::Fired(vec![Evidence::of(field)])
             }
             _ => Finding::CannotTell(Evidence::of(field)),

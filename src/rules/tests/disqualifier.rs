@@ -318,6 +318,11 @@ fn what_is_unreadable_or_denied_cannot_be_told() {
                 r#"{"disqualified":"under review"}"#,
                 "cannot tell disqualified",
             ),
+            // A no to what nobody calls a flag is a reason.
+            (
+                r#"{"disqualifiers":["Open to outsourcing: no"]}"#,
+                "fired disqualifiers[0]",
+            ),
             // An answer to a flag, or for the whole list.
             (
                 r#"{"disqualifiers":"Competitor: none"}"#,

@@ -219,6 +219,10 @@ fn flags_fire() {
             (r#"{"SMS_Opt_Out__c":true}"#, "fired SMS_Opt_Out__c"),
             (r#"{"Unsubscribed__c":true}"#, "fired Unsubscribed__c"),
             (r#"{"Email_Opt_Out__pc":true}"#, "fired Email_Opt_Out__pc"),
+            (
+                r#"{"Contact__r":{"HasOptedOutOfEmail":true}}"#,
+                "fired Contact__r.HasOptedOutOfEmail",
+            ),
             (r#"{"email_opt_out_c":true}"#, "fired email_opt_out_c"),
             (r#"{"EMAIL_OPT_OUT__C":true}"#, "fired EMAIL_OPT_OUT__C"),
             (

@@ -262,6 +262,18 @@ fn a_leak_that_the_context_tells_of_fires_without_the_draft() {
             "cannot tell leaked_thread",
         ),
         (
+            json!({"leaked_thread": "not_detected"}),
+            "cannot tell leaked_thread",
+        ),
+        (
+            json!({"leaked_thread": "pending"}),
+            "cannot tell leaked_thread",
+        ),
+        (
+            json!({"cross_thread_leak": " Thread_b"}),
+            "fired cross_thread_leak",
+        ),
+        (
             json!({"cross_thread_leak": "thread_b"}),
             "fired cross_thread_leak",
         ),
