@@ -194,7 +194,7 @@ fn words_of(object: &Value) -> Vec<String> {
 fn is_record(word: &str) -> bool {
     matches!(
         word,
-        "properties" | "attributes" | "contact" | "prospect" | "recipient" | "recipientinfo" | "lead"
+        "data" | "properties" | "attributes" | "contact" | "prospect" | "recipient" | "recipientinfo" | "lead"
             | "person" | "account" | "company" | "crunchbasecompany" | "organization"
             | "organisation" | "flags" | "crmflags"
     )

@@ -12,6 +12,7 @@ mod engineer;
 mod evidence;
 mod funding;
 mod headcount;
+mod marks;
 mod opt_out;
 mod other_thread;
 mod peers;

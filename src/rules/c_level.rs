@@ -72,8 +72,8 @@ fn is_empty(value: &Value) -> bool {
 fn rank_reader(field: &Field<'_>) -> Option<Reader> {
     match field.word {
         "recipientrole" | "recipienttitle" | "recipientjobtitle" | "recipientseniority"
-        | "contactrole" | "contacttitle" | "contactjobtitle" | "prospectrole" | "prospecttitle"
-        | "persontitle" => Some(title::is_c_level),
+        | "contactrole" | "contacttitle" | "contactjobtitle" | "contactseniority"
+        | "prospectrole" | "prospecttitle" | "persontitle" => Some(title::is_c_level),
         "clevel" | "isclevel" | "recipientisclevel" | "csuite" | "iscsuite" => Some(is_yes),
         _ => None,
     }
@@ -106,7 +106,7 @@ fn size_reader(field: &Field<'_>) -> Option<Reader> {
     let is_size = matches!(
         field.word,
         "headcount" | "companyheadcount" | "totalheadcount" | "employees" | "employeecount"
-            | "numemployees" | "numberofemployees" | "noofemployees" | "estimatednumemployees"
+            | "companyemployeecount" | "companyemployees" | "accountnumberofemployees" | "numemployees" | "numberofemployees" | "noofemployees" | "estimatednumemployees"
             | "totalemployees" | "employeesrange" | "employeerange" | "companysize"
     );
     is_size.then_some(headcount::is_large)

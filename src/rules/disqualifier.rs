@@ -2,12 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
-
-use super::evidence::path_of;
+use super::marks::{find_in_marks, has_marks};
 use super::words::{Answer, Entry, List, find_in_list, without_owner};
 use super::{Evidence, Finding, squash_name};
-use crate::context::{Context, Field, squash};
+use crate::context::{Context, Field};
 
 /// Looks through the lists of disqualifiers, for fields that are a known flag themselves, one of the
 /// rubric's or of the operator's, which are squashed, and for the marks that a CRM gives.
@@ -34,49 +32,21 @@ fn find_in_field(field: &Field<'_>, more: &BTreeSet<String>) -> Finding {
             Answer::No => Finding::NotFired,
             Answer::Unclear => Finding::CannotTell(Evidence::of(field)),
         }
-    } else if has_marks(without_owner(field.word)) {
-        find_in_marks(field)
+    } else if has_marks(field.word) {
+        find_in_marks(field, |mark| is_mark(mark) || more.contains(mark))
     } else {
         Finding::NotFired
     }
 }
 
-/// Fields of a CRM that sort people, by the squashed name without an owner.
+/// Squashed. A `competitor` may be a tag for other things, and `no contact` a lead that nobody reached.
 #[rustfmt::skip]
-fn has_marks(name: &str) -> bool {
-    matches!(
-        name,
-        "status" | "leadstatus" | "crmstatus" | "stage" | "category" | "tags" | "labels" | "flags"
-    )
-}
-
-/// `status: "Do Not Contact"`, `tags: ["vip", "DNC"]`. Any other mark says nothing.
-fn find_in_marks(field: &Field<'_>) -> Finding {
-    let fires = |text: &str| {
-        let mut marks = text.split([',', ';', '|']);
-        marks.any(|mark| is_mark(&squash(mark)))
-    };
-    match field.value {
-        Value::String(text) if fires(text) => Finding::Fired(vec![Evidence::of(field)]),
-        Value::Array(items) => {
-            let mut texts = items.iter().enumerate();
-            match texts.find(|(_, item)| item.as_str().is_some_and(fires)) {
-                Some((index, item)) => {
-                    let path = format!("{}[{index}]", path_of(field));
-                    Finding::Fired(vec![Evidence::new(&path, item)])
-                }
-                None => Finding::NotFired,
-            }
-        }
-        _ => Finding::NotFired,
-    }
-}
-
-/// Squashed. A `competitor` may be a tag for other things.
 fn is_mark(mark: &str) -> bool {
     matches!(
         mark,
-        "donotcontact" | "dontcontact" | "dnc" | "disqualified" | "antioffshore" | "localonly"
+        "donotcontact" | "dontcontact" | "dnc" | "disqualified" | "antioffshore" | "nooffshore"
+            | "nooffshoring" | "antioutsourcing" | "nooutsourcing" | "localonly" | "localteamsonly"
+            | "inhouseonly" | "onshoreonly"
     )
 }
 
@@ -125,7 +95,10 @@ fn is_denied_or_open(word: &str, is_known: impl Fn(&str) -> bool) -> bool {
         // `N/A (checked)`
         (Some("n"), Some("a")) => true,
         (Some("unknown" | "unclear" | "pending" | "tbd" | "tbc" | "todo"), None) => true,
-        (Some("ok" | "clear" | "clean" | "empty"), None) => true,
+        (Some("ok" | "clear" | "cleared" | "clean" | "empty" | "checked" | "reviewed"), None) => {
+            true
+        }
+        (Some("all"), Some("clear" | "clean" | "good" | "ok")) => true,
         (Some(part), None) if Answer::of_word(part) != Answer::Unclear => true,
         (Some(_), _) => !word.contains(char::is_alphabetic),
     }

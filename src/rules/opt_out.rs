@@ -6,6 +6,7 @@
 use serde_json::Value;
 
 use super::evidence::path_of;
+use super::marks::{find_in_marks, has_marks};
 use super::words::{Answer, Entry, List, find_in_list, is_one_of, without_owner};
 use super::{Evidence, Finding, squash_name};
 use crate::context::{Context, Field, channel_of, squash};
@@ -35,6 +36,11 @@ pub fn find(context: &Context) -> Finding {
 
 fn find_in_field(field: &Field<'_>) -> Finding {
     let path = || path_of(field);
+    if has_marks(field.word) {
+        return find_in_marks(field, |mark| {
+            matches!(plain_subject(mark), Subject::Flag | Subject::FlagOrChannels)
+        });
+    }
     if let Some(finding) = find_in_status(field.word, path, field.value) {
         return finding;
     }
@@ -53,7 +59,8 @@ fn find_in_field(field: &Field<'_>) -> Finding {
 fn subject(name: &str) -> Subject {
     match plain_subject(name) {
         subject @ (Subject::Near | Subject::Other) => {
-            let flag = name.strip_suffix("date").or(name.strip_suffix("at"));
+            const TIMES: [&str; 6] = ["datetime", "timestamp", "date", "time", "at", "on"];
+            let flag = TIMES.iter().find_map(|time| name.strip_suffix(time));
             match flag.map(plain_subject) {
                 Some(Subject::Flag | Subject::FlagOrChannels) => Subject::Time,
                 _ => subject,
@@ -222,8 +229,8 @@ fn find_in_either(field: &Field<'_>) -> Finding {
     }
 }
 
-/// What a status that is one of who opted out comes to: the prospect's, or that of a channel, such as
-/// `lead_status` and `email_opt_out_status`, fires.
+/// What a status that is one of who opted out comes to, where it is no mark of the prospect's: that of
+/// a channel, such as `email_opt_out_status`, fires.
 fn find_in_status(name: &str, path: impl Fn() -> String, value: &Value) -> Option<Finding> {
     let name = without_owner(name.strip_suffix("status")?);
     let status = squash(value.as_str()?);
@@ -234,7 +241,7 @@ fn find_in_status(name: &str, path: impl Fn() -> String, value: &Value) -> Optio
     let of = kinds.iter().find_map(|kind| name.strip_suffix(kind));
     let of = of.unwrap_or(name);
     let evidence = Evidence::new(&path(), value);
-    Some(match matches!(of, "" | "lead" | "crm") || is_channel(of) {
+    Some(match of.is_empty() || is_channel(of) {
         true => Finding::Fired(vec![evidence]),
         false => Finding::CannotTell(evidence),
     })

@@ -60,7 +60,13 @@ fn is_spanish_director(words: &[&str]) -> bool {
         words,
         [
             "director",
-            "de" | "del" | "ejecutivo" | "financiero" | "técnico"
+            "de" | "del"
+                | "comercial"
+                | "ejecutivo"
+                | "financiero"
+                | "operativo"
+                | "tecnico"
+                | "técnico"
         ]
     )
 }

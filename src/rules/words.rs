@@ -183,14 +183,24 @@ fn says_none(piece: &str) -> bool {
     let first = words.next().unwrap_or_default();
     let first = first.trim_end_matches(|c: char| !c.is_alphanumeric());
     let is_none = is_one_of(first, &["none", "nothing", "n/a", "n.a"]);
-    let is_no = is_one_of(first, &["no", "not", "without"]) && words.any(is_of_reasons);
+    let is_no = is_one_of(
+        first,
+        &[
+            "no", "not", "without", "kein", "keine", "aucun", "aucune", "sin", "ninguno", "ninguna",
+        ],
+    ) && words.any(is_of_reasons);
     is_none || is_no || (piece.contains(char::is_alphabetic) && says_nothing(piece))
 }
 
 /// Whether a word behind a no speaks of reasons at large.
 fn is_of_reasons(word: &str) -> bool {
-    const BEGINNINGS: [&str; 9] = [
+    const BEGINNINGS: [&str; 14] = [
         "disqualif",
+        "info",
+        "angabe",
+        "bekannt",
+        "connu",
+        "conocid",
         "issue",
         "flag",
         "known",

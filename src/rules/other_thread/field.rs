@@ -23,7 +23,7 @@ impl Kind {
             "leakedcontent" | "leakedtext" | "leakedquote" | "leakedsignal" | "leakedsignals"
             | "leakedthreadcontent" => Kind::Leaked,
             "activethreads" | "threads" | "otherthreads" | "openthreads" | "otheractivethreads"
-            | "parallelthreads" | "relatedthreads" => Kind::Threads,
+            | "parallelthreads" | "relatedthreads" | "threadsummaries" => Kind::Threads,
             "threadhistory" | "conversationhistory" | "messagehistory" | "threadsummary"
             | "threadnotes" | "threadmessages" | "threadcontext" => Kind::History,
             "availablesignals" => Kind::Signals,
@@ -95,10 +95,27 @@ pub fn is_of_own(name: &str) -> bool {
     is_received || starts || ENDS.iter().any(|end| name.ends_with(end))
 }
 
-/// The rank or body that a field's name or a sender speaks of.
-pub fn role_in(name: &str) -> Option<&str> {
+/// The rank or body that a field's name or a sender speaks of, and its field of work: `VP` and `Sales` of
+/// `vp_sales_note`.
+pub fn role_in(name: &str) -> Option<(&str, Option<&str>)> {
     let mut parts = name.split(|c: char| !c.is_alphanumeric());
-    parts.find(|part| is_role(&part.to_ascii_lowercase()))
+    let role = parts.find(|part| is_role(&part.to_ascii_lowercase()))?;
+    let work = parts.next();
+    Some((
+        role,
+        work.filter(|work| is_work(&work.to_ascii_lowercase())),
+    ))
+}
+
+/// What a rank may be of.
+#[rustfmt::skip]
+pub fn is_work(word: &str) -> bool {
+    matches!(
+        word,
+        "sales" | "engineering" | "eng" | "marketing" | "product" | "finance" | "operations" | "ops"
+            | "hr" | "people" | "talent" | "legal" | "security" | "data" | "it" | "procurement"
+            | "platform" | "infrastructure" | "design" | "support"
+    )
 }
 
 #[rustfmt::skip]

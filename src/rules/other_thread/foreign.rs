@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::field::{Kind, is_content_of_thread, is_of_own, is_pointer, is_private, role_in};
+use super::field::{
+    Kind, is_content_of_thread, is_of_own, is_pointer, is_private, is_work, role_in,
+};
 use crate::context::{Context, Field, squash};
 use crate::rules::evidence::{one_line, path_of};
 use crate::rules::words::Answer;
@@ -102,20 +104,24 @@ impl<'a> Reader<'a> {
         match Kind::of(name) {
             Kind::Leak => self.leak(field),
             Kind::Leaked => self.foreign(path(), field.value, true),
-            Kind::Threads => self.collection(&path(), field.value),
+            Kind::Threads => self.collection(None, &path(), field.value),
             Kind::History => self.history(path(), field.value),
             Kind::Signals => {}
-            Kind::Thread if field.value.is_object() || field.value.is_array() => {
+            Kind::Thread if field.value.is_object() => {
                 self.thread(Some(field.name), path(), field.value);
+            }
+            Kind::Thread if field.value.is_array() => {
+                self.collection(Some(field.name), &path(), field.value);
             }
             Kind::Thread | Kind::Other => {
                 let role = role_in(field.name);
-                let is_own = role.is_some_and(|role| self.is_of_recipient(role)) || is_of_own(name);
+                let is_own = role.is_some_and(|(rank, work)| self.is_of_recipient(rank, work))
+                    || is_of_own(name);
                 if is_own || !(self.has_other || is_content_of_thread(name)) {
-                    self.own(field.value);
+                    self.message(path(), field.value);
                 } else {
-                    if let Some(role) = role {
-                        self.person(role);
+                    if let Some((rank, _)) = role {
+                        self.person(rank);
                     }
                     self.foreign(path(), field.value, is_private(name));
                 }
@@ -123,8 +129,17 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether a rank is the recipient's: `cofounder` of `Co-Founder`, no `cto` of `Director`.
-    fn is_of_recipient(&self, rank: &str) -> bool {
+    /// Whether a rank is the recipient's: `cofounder` of `Co-Founder`, no `cto` of `Director`, and no `vp`
+    /// of sales of `VP Engineering`.
+    fn is_of_recipient(&self, rank: &str, work: Option<&str>) -> bool {
+        if let Some(work) = work.map(str::to_ascii_lowercase) {
+            // `eng` of `Engineering`.
+            let is_it = |own: &String| own.starts_with(&work) || work.starts_with(own.as_str());
+            let mut own = self.ranks.iter().filter(|word| is_work(word)).peekable();
+            if own.peek().is_some() && !own.any(is_it) {
+                return false;
+            }
+        }
         let rank = rank.to_ascii_lowercase();
         self.recipient == rank
             || self.ranks.contains(&rank)
@@ -159,12 +174,13 @@ impl<'a> Reader<'a> {
         self.threads.leaks.push(finding);
     }
 
-    /// `active_threads: [{thread_id, last_message}]`, or an object by thread.
-    fn collection(&mut self, path: &str, value: &'a Value) {
+    /// `active_threads: [{thread_id, last_message}]`, or an object by thread. In a list, `key` is the id of
+    /// what has none.
+    fn collection(&mut self, key: Option<&'a str>, path: &str, value: &'a Value) {
         match value {
             Value::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
-                    self.thread(None, format!("{path}[{index}]"), item);
+                    self.thread(key, format!("{path}[{index}]"), item);
                 }
             }
             Value::Object(threads) => {
@@ -178,13 +194,7 @@ impl<'a> Reader<'a> {
 
     /// One thread, whose id is its key or one of its fields.
     fn thread(&mut self, key: Option<&'a str>, path: String, value: &'a Value) {
-        let field = |names: &[&str]| {
-            let mut fields = value.as_object()?.iter();
-            fields.find_map(|(key, value)| {
-                let is_named = names.contains(&squash(key).as_str());
-                is_named.then(|| text(value))?
-            })
-        };
+        let field = |names: &[&str]| text_at(value, names);
         let id = field(&["threadid", "id", "thread"]).or(key);
         let Some(own_thread) = self.own_thread else {
             // Which of them is the recipient's is not said.
@@ -207,18 +217,26 @@ impl<'a> Reader<'a> {
 
     /// The own thread, where others than the recipient may have written.
     fn history(&mut self, path: String, value: &'a Value) {
-        let Some(items) = value.as_array() else {
-            // Unless it has an id of its own.
-            return self.thread(self.own_thread, path, value);
-        };
-        for (index, item) in items.iter().enumerate() {
-            let sender = item.get("sender").and_then(Value::as_str);
-            match sender {
-                Some(sender) if self.is_other_person(sender) => {
-                    self.foreign(format!("{path}[{index}]"), item, false);
+        match value {
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    let path = format!("{path}[{index}]");
+                    match text_at(item, &["threadid"]) {
+                        Some(_) => self.thread(None, path, item),
+                        None => self.message(path, item),
+                    }
                 }
-                _ => self.own(item),
             }
+            // Unless it has an id of its own.
+            value => self.thread(self.own_thread, path, value),
+        }
+    }
+
+    /// What the recipient wrote or may know, unless it says that somebody else wrote it.
+    fn message(&mut self, path: String, value: &'a Value) {
+        match text_at(value, &["sender", "from", "author"]) {
+            Some(sender) if self.is_other_person(sender) => self.foreign(path, value, false),
+            _ => self.own(value),
         }
     }
 
@@ -283,6 +301,12 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The first text of an object's fields, by their squashed names.
+fn text_at<'a>(object: &'a Value, names: &[&str]) -> Option<&'a str> {
+    let mut fields = object.as_object()?.iter();
+    fields.find_map(|(key, value)| names.contains(&squash(key).as_str()).then(|| text(value))?)
+}
+
 /// A text, or a number as it is written: ids are either.
 fn text(value: &Value) -> Option<&str> {
     match value {
@@ -306,6 +330,8 @@ fn without_labels(object: &Map<String, Value>) -> impl Iterator<Item = (&String,
                 | "role"
                 | "name"
                 | "sender"
+                | "from"
+                | "author"
                 | "with"
                 | "participant"
                 | "channel"

@@ -198,6 +198,14 @@ fn fields_in_many_places_must_agree() {
                 "fired contact_role headcount",
             ),
             (
+                r#"{"contact_seniority":"C-Suite","Account.NumberOfEmployees":9000}"#,
+                "fired contact_seniority Account.NumberOfEmployees",
+            ),
+            (
+                r#"{"title":"Director Comercial","headcount":12000}"#,
+                "cannot tell title",
+            ),
+            (
                 r#"{"title":"Director Financiero","headcount":12000}"#,
                 "cannot tell title",
             ),

@@ -183,6 +183,32 @@ fn a_mark_that_a_crm_gives_fires() {
             ),
             (r#"{"tags":["vip","DNC"]}"#, "fired tags[1]"),
             (r#"{"labels":"vip; Local Only"}"#, "fired labels"),
+            (r#"{"crm_tags":["DNC"]}"#, "fired crm_tags[0]"),
+            (
+                r#"{"tags":[{"id":7,"name":"vip"},{"id":8,"name":"DNC"}]}"#,
+                "fired tags[1].name",
+            ),
+            (
+                r#"{"prospect":{"stage":{"id":3,"name":"Do Not Contact"}}}"#,
+                "fired prospect.stage.name",
+            ),
+            (r#"{"status":"Disqualified - No Budget"}"#, "fired status"),
+            (
+                r#"{"Lead":{"Status":"Disqualified (not a fit)"}}"#,
+                "fired Lead.Status",
+            ),
+            (
+                r#"{"data":{"type":"prospect","attributes":{"tags":["DNC"]}}}"#,
+                "fired data.attributes.tags[0]",
+            ),
+            // Perhaps no longer.
+            (r#"{"tags":["DNC: no"]}"#, "cannot tell tags[0]"),
+            (r#"{"status":"DNC - lifted 2031-02"}"#, "cannot tell status"),
+            (
+                r#"{"status":"Disqualified (reopened)"}"#,
+                "cannot tell status",
+            ),
+            (r#"{"status":"No Contact"}"#, "not fired"),
             (
                 r#"{"account":{"flags":["LOCAL_ONLY","vip"]}}"#,
                 "fired account.flags[0]",
@@ -345,6 +371,14 @@ fn what_is_unreadable_or_denied_cannot_be_told() {
                 r#"{"disqualifiers":["clear","clean","empty","TBC"]}"#,
                 "cannot tell disqualifiers[0]",
             ),
+            (
+                r#"{"disqualifiers":["All clear","checked"]}"#,
+                "cannot tell disqualifiers[0]",
+            ),
+            (
+                r#"{"disqualifiers":"keine Angabe"}"#,
+                "cannot tell disqualifiers",
+            ),
             // A remark that there is none.
             (
                 r#"{"disqualifiers":"N/A - checked 2031-02"}"#,
@@ -420,6 +454,10 @@ fn a_flag_beside_an_empty_place_or_a_flag_of_one_word_still_fires() {
                 r#"{"disqualifiers":"Local teams, no offshore"}"#,
                 "fired disqualifiers",
             ),
+            (
+                r#"{"disqualifiers":"keine Auslagerung"}"#,
+                "fired disqualifiers",
+            ),
             // A reason that begins with a no.
             (
                 r#"{"disqualifiers":"No budget; legal dispute with us"}"#,
@@ -490,6 +528,11 @@ fn an_operator_adds_flags_of_their_own() {
             "cannot tell disqualifiers.Union_Shop__c",
         ),
         (r#"{"works_council":false}"#, "not fired", "not fired"),
+        (
+            r#"{"tags":["Works Council"]}"#,
+            "fired tags[0]",
+            "not fired",
+        ),
         (
             r#"{"disqualifiers":["anti_offshore"]}"#,
             "fired disqualifiers[0]",

@@ -128,6 +128,11 @@ fn an_opt_out_in_a_record_of_a_crm_fires() {
                 r#"{"available_signals":{"prospect":{"attributes":{"optedOut":true}}}}"#,
                 "fired available_signals.prospect.attributes.optedOut",
             ),
+            // As Outreach answers.
+            (
+                r#"{"data":{"type":"prospect","attributes":{"optedOut":true}}}"#,
+                "fired data.attributes.optedOut",
+            ),
             (
                 r#"{"contact":{"email":"x@example.org","email_opt_out":false}}"#,
                 "not fired",
@@ -255,6 +260,47 @@ fn flags_fire() {
 }
 
 #[test]
+fn a_mark_of_who_opted_out_fires() {
+    check(
+        Rule::OptOut,
+        &[
+            (r#"{"stage":"Opted Out"}"#, "fired stage"),
+            (r#"{"contact_stage":"Unsubscribed"}"#, "fired contact_stage"),
+            (
+                r#"{"lifecyclestage":"unsubscribed"}"#,
+                "fired lifecyclestage",
+            ),
+            (
+                r#"{"prospect":{"stage":{"name":"Opted Out"}}}"#,
+                "fired prospect.stage.name",
+            ),
+            (r#"{"tags":["vip","Do Not Email"]}"#, "fired tags[1]"),
+            (
+                r#"{"labels":"vip; Unsubscribed from e-mail"}"#,
+                "fired labels",
+            ),
+            (
+                r#"{"crm_tags":[{"label":"Email Opt-Out"}]}"#,
+                "fired crm_tags[0].label",
+            ),
+            (r#"{"status":"Unsubscribed - 2031-03"}"#, "fired status"),
+            (
+                r#"{"status":"Unsubscribed (lifted)"}"#,
+                "cannot tell status",
+            ),
+            (
+                r#"{"tags":["newsletter","email","opt-in"],"stage":"Opted In"}"#,
+                "not fired",
+            ),
+            (
+                r#"{"contacts":[{"status":"unsubscribed"}],"status":"not unsubscribed"}"#,
+                "not fired",
+            ),
+        ],
+    );
+}
+
+#[test]
 fn a_status_of_who_opted_out_fires() {
     check(
         Rule::OptOut,
@@ -334,6 +380,18 @@ fn the_time_of_an_opt_out_alone_cannot_be_told() {
             (
                 r#"{"prospect":{"optedOutAt":"2031-05-01T10:00:00Z"}}"#,
                 "cannot tell prospect.optedOutAt",
+            ),
+            (
+                r#"{"unsubscribed_on":"2031-05-01"}"#,
+                "cannot tell unsubscribed_on",
+            ),
+            (
+                r#"{"Opt_Out_DateTime__c":"2031-05-01T08:00:00Z"}"#,
+                "cannot tell Opt_Out_DateTime__c",
+            ),
+            (
+                r#"{"opt_out_timestamp":1935392400}"#,
+                "cannot tell opt_out_timestamp",
             ),
             (
                 r#"{"gdpr_erasure_requested_at":"1 May 2031"}"#,

@@ -70,6 +70,25 @@ fn what_the_own_thread_says_too_may_be_used() {
 }
 
 #[test]
+fn a_rank_is_told_apart_by_its_field_of_work() {
+    let text = "Discussing pricing flexibility for enterprise tier";
+    let leak = "Also, on the pricing flexibility for the enterprise tier: 15% is possible.";
+    for (field, expected) in [
+        (
+            "vp_sales_thread_note",
+            "fired available_signals.vp_sales_thread_note draft",
+        ),
+        ("vp_engineering_thread_note", "not fired"),
+        ("vp_eng_thread_note", "not fired"),
+        ("vp_thread_note", "not fired"),
+    ] {
+        let context = json!({"thread_id": "a", "recipient_role": "VP Engineering",
+            "available_signals": {field: text}});
+        check_drafts(Rule::OtherThread, &context.to_string(), &[(leak, expected)]);
+    }
+}
+
+#[test]
 fn threads_are_told_apart_by_their_ids() {
     let leak = "Also, on the pricing flexibility for the enterprise tier: 15% is possible.";
     let text = "Discussing pricing flexibility for enterprise tier";
@@ -113,6 +132,29 @@ fn threads_are_told_apart_by_their_ids() {
         ),
         (
             json!({"cto_thread_content": text, "other_active_thread": "b"}),
+            "not fired",
+        ),
+        // Lists of the threads' summaries, with ids and without.
+        (
+            json!({"thread_summaries": [{"thread_id": "a", "summary": text}]}),
+            "not fired",
+        ),
+        (
+            json!({"thread_summaries": [{"thread_id": "b", "summary": text}]}),
+            "fired available_signals.thread_summaries[0] draft",
+        ),
+        (json!({"thread_summaries": [text]}), "cannot tell draft"),
+        (
+            json!({"thread_notes": [{"thread_id": "b", "note": text}]}),
+            "fired available_signals.thread_notes[0] draft",
+        ),
+        // By who wrote it.
+        (
+            json!({"last_message": {"from": "CEO", "text": text}}),
+            "cannot tell draft",
+        ),
+        (
+            json!({"last_message": {"from": "CTO", "text": text}}),
             "not fired",
         ),
         // A text beside another thread may be of either.
