@@ -312,8 +312,10 @@ impl Judge {
 
     /// To the rules alone, as they stand now.
     fn revert(&self, request: &Request, reason: Option<String>) -> Decision {
+        let verdict = self.policy.rulebook.judge(&request.case);
+        // After the rules, which take a while: the answer tells of one standing.
         let reason = self.authority.standing().reason.or(reason);
-        self.by_rules(request, self.policy.rulebook.judge(&request.case), reason)
+        self.by_rules(request, verdict, reason)
     }
 
     fn by_model(&self, request: &Request, scored: &Scored) -> Decision {

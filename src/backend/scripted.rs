@@ -301,6 +301,9 @@ const LABEL_PIECES: [&str; 10] = [
 const START: &str = "<|im_start|>";
 const END: &str = "<|im_end|>";
 
+/// A text with it makes the tokenizer panic.
+pub const UNREADABLE: &str = "tokenize:panic";
+
 impl Default for ScriptedTokenizer {
     fn default() -> Self {
         let bytes = (0..=u8::MAX).map(|byte| vec![byte]);
@@ -325,6 +328,8 @@ impl Tokenizer for ScriptedTokenizer {
         let mut tokens = Vec::new();
         let mut rest = text;
         while let Some(first) = rest.first() {
+            let is_readable = !rest.starts_with(UNREADABLE.as_bytes());
+            assert!(is_readable, "a panic that the text asked for");
             let word = LABEL_PIECES
                 .iter()
                 .position(|word| rest.starts_with(word.as_bytes()));

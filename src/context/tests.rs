@@ -153,7 +153,10 @@ fn a_key_that_cannot_be_read_is_told_with_its_place_in_the_context() {
 fn the_third_of_some_names_is_no_field_of_salesforces() {
     assert_eq!(squash_name("company_c"), "companyc");
     assert_eq!(squash_name("Company__c"), "company");
+    assert_eq!(squash_name("thread_summary_c"), "threadsummaryc");
     assert_eq!(squash_name("company_name_c"), "companyname");
+    assert_eq!(squash_name("dnc_c"), "dnc");
+    assert_eq!(squash_name("unsubscribed_pc"), "unsubscribed");
 }
 
 #[test]

@@ -21,8 +21,7 @@ pub fn squash(text: &str) -> String {
 /// The name of a field, squashed. Salesforce marks what its customers add: `Email_Opt_Out__c`, and
 /// `Email_Opt_Out__pc` where an account is a person; a package puts its own name before it:
 /// `et4ae5__HasOptedOutOfMobile__c`. What a field of theirs points to is `Contact__r`. In warehouses it is
-/// `EMAIL_OPT_OUT__C` and `email_opt_out_c`, which one word more tells from the third of `company_a`,
-/// `company_b`, `company_c`.
+/// `EMAIL_OPT_OUT__C` and `email_opt_out_c`; but `company_c` is the third of some companies.
 pub fn squash_name(name: &str) -> String {
     let cut = |end: &str| {
         let (plain, found) = name.split_at_checked(name.len().checked_sub(end.len())?)?;
@@ -30,9 +29,24 @@ pub fn squash_name(name: &str) -> String {
     };
     let custom = ["__c", "__pc", "__r"].into_iter().find_map(cut);
     let custom = custom.map(|plain| plain.split_once("__").map_or(plain, |(_, own)| own));
-    let copied = || ["_pc", "_c"].into_iter().find_map(cut);
-    let copied = || copied().filter(|plain| plain.contains('_'));
+    let copied = || cut("_pc").or_else(|| cut("_c").filter(|plain| !is_counted(&squash(plain))));
     squash(custom.or_else(copied).unwrap_or(name))
+}
+
+/// Whether people give a letter to each of several, by the squashed name.
+fn is_counted(name: &str) -> bool {
+    let is_one = matches!(
+        name,
+        "company"
+            | "competitor"
+            | "contact"
+            | "person"
+            | "account"
+            | "lead"
+            | "prospect"
+            | "engineer"
+    );
+    is_one || name.contains("thread")
 }
 
 /// The channel that a squashed word names.

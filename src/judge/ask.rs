@@ -1,13 +1,17 @@
 //! Asking the model for a label, and for its rationale.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
-use super::{Judge, JudgeError, Request};
+use super::{Judge, JudgeError, Request, within};
+use crate::backend::Token;
 use crate::engine::job::{Event, JobError, Scored};
-use crate::engine::{State, SubmitError};
+use crate::engine::{Ready, State, SubmitError};
 use crate::kill_switch;
+use crate::prompt::PromptTooLong;
 use crate::stages::Stages;
 use crate::verdict::{RationaleMode, Scores};
 
@@ -18,6 +22,9 @@ pub(super) const LEGAL_MASS_FLOOR: f64 = 0.5;
 
 /// Cases up to this size are tokenized at once, longer ones on a thread of their own.
 const INLINE_BYTES: usize = 16 * 1024;
+
+/// Longer ones that are tokenized at a time, also those that nobody waits for any more.
+static LONG: Semaphore = Semaphore::const_new(2);
 
 impl Judge {
     /// Asks the model for the label; the inner error says why it cannot answer.
@@ -31,16 +38,10 @@ impl Judge {
             other => return Ok(Err(other.trouble().unwrap_or_default())),
         };
         let started = Instant::now();
-        let prompt = if request.bytes > INLINE_BYTES {
-            let case = request.case.clone();
-            let render = tokio::task::spawn_blocking(move || ready.prompt.render(&case));
-            match render.await {
-                Ok(prompt) => prompt?,
-                Err(panic) => return Ok(Err(format!("the prompt was not rendered: {panic}"))),
-            }
-        } else {
-            ready.prompt.render(&request.case)?
+        let Some(prompt) = within(deadline, render(ready, request)).await? else {
+            return Ok(Err("the prompt was not rendered: see the log".to_owned()));
         };
+        let prompt = prompt?;
         Stages::rendered(started);
         let submitted = self.engine.submit(
             prompt,
@@ -116,4 +117,19 @@ impl Judge {
             .trouble()
             .unwrap_or_else(|| "the engine failed".to_owned())
     }
+}
+
+/// The prompt's tokens; `None` if that panicked.
+async fn render(ready: Arc<Ready>, request: &Request) -> Option<Result<Vec<Token>, PromptTooLong>> {
+    if request.bytes <= INLINE_BYTES {
+        let render = AssertUnwindSafe(|| ready.prompt.render(&request.case));
+        return catch_unwind(render).ok();
+    }
+    let turn = LONG.acquire().await;
+    let case = request.case.clone();
+    let render = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        ready.prompt.render(&case)
+    });
+    render.await.ok()
 }

@@ -54,7 +54,7 @@ fn is_mark(mark: &str) -> bool {
 /// labelled data suppress on a flag that nobody knows. A word in an object has no such place.
 fn find_in_entry(entry: Entry<'_>, evidence: Evidence, is_known: impl Fn(&str) -> bool) -> Finding {
     let fires = match entry {
-        Entry::Listed(word) => is_known(&squash_name(word)) || !is_denied_or_open(word, &is_known),
+        Entry::Listed(word) => is_known(&squash_name(word)) || !is_denied_or_open(word),
         Entry::Flagged(word) => is_known(&squash_name(word)),
         Entry::Unreadable => false,
     };
@@ -77,14 +77,13 @@ fn is_built_in(flag: &str) -> bool {
     )
 }
 
-/// Words such as `not_a_competitor`, `competitor: no`, `unknown` or `1`, which name no disqualifier.
+/// Words such as `not_a_competitor`, `Legal hold: no`, `unknown` or `1`, which name no disqualifier.
 /// `Open to outsourcing: no` names one.
-fn is_denied_or_open(word: &str, is_known: impl Fn(&str) -> bool) -> bool {
+fn is_denied_or_open(word: &str) -> bool {
     let word = word.to_lowercase();
     if let Some((flag, answer)) = word.rsplit_once([':', '=']) {
         let answer = answer.trim_matches(|c: char| !c.is_alphanumeric());
-        let is_no = !answer.is_empty() && Answer::of_word(answer) == Answer::No;
-        if is_no && is_known(&squash_name(flag)) {
+        if !answer.is_empty() && Answer::of_word(answer) == Answer::No && !is_consent(flag) {
             return true;
         }
     }
@@ -102,4 +101,12 @@ fn is_denied_or_open(word: &str, is_known: impl Fn(&str) -> bool) -> bool {
         (Some(part), None) if Answer::of_word(part) != Answer::Unclear => true,
         (Some(_), _) => !word.contains(char::is_alphabetic),
     }
+}
+
+/// Whether a yes, in lower case, would be welcome: `open to outsourcing`, `offshore allowed`.
+fn is_consent(question: &str) -> bool {
+    const WORDS: [&str; 8] = [
+        "open to", "willing", "accept", "allow", "welcom", "permit", "ok with", "agree",
+    ];
+    WORDS.iter().any(|word| question.contains(word))
 }

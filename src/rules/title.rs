@@ -38,13 +38,14 @@ fn title_is_c_level(title: &str) -> Option<bool> {
     };
     let (before, after) = tokens.split_at(rank);
     let helper = before.iter().rposition(|token| is_helper(token));
-    let apart = |helper| before.iter().skip(helper).any(|token| *token == SEPARATOR);
+    let apart = |helper| before.iter().skip(helper).any(|token| *token == COMMA);
     match helper {
         // `Assistant to the CEO`: the rank is another person's.
         Some(helper) if !apart(helper) => Some(false),
         Some(_) => None,
         // `Former CTO`, `CEO Office`.
         None if before.iter().any(|token| is_doubt(token)) => None,
+        None if matches!(before, [.., "field" | "vice"]) => None,
         None if is_before_helper(after) => None,
         // `Head of CRO`, `CRO Manager`: the letters may be a matter and no rank.
         None if matches!(before, [.., lower, "of"] if is_lower(lower)) => None,
@@ -77,7 +78,7 @@ fn is_before_helper(after: &[&str]) -> bool {
     let person = after.split(|token| *token == "at").next();
     let mut titles = person
         .unwrap_or_default()
-        .split(|token| *token == SEPARATOR);
+        .split(|token| is_separator(token));
     let own = titles.next().unwrap_or_default();
     let next = titles.next().unwrap_or_default();
     let mut next = next
@@ -86,39 +87,43 @@ fn is_before_helper(after: &[&str]) -> bool {
     own.iter().any(|token| is_helper(token)) || next.any(|token| is_helper(token))
 }
 
-/// Whether a lower rank follows in the same title. The company's name may hold any word.
+/// Whether a lower rank follows in the same title, or a word that the letters are part of. The company's
+/// name may hold any word.
 fn is_before_lower(after: &[&str]) -> bool {
-    let title = after.split(|token| *token == SEPARATOR).next();
+    let title = after.split(|token| *token == COMMA).next();
     let title = title.unwrap_or_default();
     // `Chief Revenue Officer` is one rank.
     let officer = title.iter().position(|token| *token == "officer");
-    let rest = title.iter().skip(officer.unwrap_or_default() + 1);
-    let mut rest = rest.take_while(|token| !matches!(**token, "at" | "of" | "for"));
-    rest.any(|token| is_lower(token) || is_matter(token))
+    let behind = officer.unwrap_or_default() + 1;
+    let rest = title.get(behind..).unwrap_or_default();
+    let unit = ["division", "department", "function"];
+    if rest.first().is_some_and(|token| unit.contains(token)) {
+        return true;
+    }
+    let is_of_title = |token: &&&str| !matches!(**token, "at" | "of" | "for");
+    let mut words = rest.iter().take_while(is_of_title);
+    // Behind a dash, the services may be the company's: `CTO - Financial Services`.
+    let mut near = rest
+        .iter()
+        .take_while(|token| is_of_title(token) && **token != DASH);
+    words.any(|token| is_lower(token) || is_matter(token))
+        || near.any(|token| matches!(*token, "services" | "advisory" | "practice"))
 }
 
 /// `Finance Business Partner to the CFO`, `Finance Manager for CIO`.
 fn is_behind_another(before: &[&str]) -> bool {
-    let before = before.strip_suffix(&["the"]).unwrap_or(before);
-    matches!(before, [.., "to" | "for"])
+    let before = match before {
+        [rest @ .., "the" | "our"] => rest,
+        all => all,
+    };
+    matches!(before, [.., "to" | "for" | "with"])
 }
 
 /// What the letters of a rank may be a part of: `Program Manager, CTO Org`, `SEO & CRO Strategist`.
 fn is_matter(token: &str) -> bool {
     matches!(
         token,
-        "org"
-            | "organization"
-            | "organisation"
-            | "team"
-            | "division"
-            | "department"
-            | "function"
-            | "advisory"
-            | "practice"
-            | "services"
-            | "strategist"
-            | "expert"
+        "org" | "organization" | "organisation" | "team" | "strategist" | "expert"
     )
 }
 
@@ -129,14 +134,30 @@ fn is_over(after: &[&str]) -> bool {
 }
 
 /// Between two titles of one person.
-const SEPARATOR: &str = ",";
+const COMMA: &str = ",";
+/// Between a title and what it is of, or two titles.
+const DASH: &str = "-";
+
+fn is_separator(token: &str) -> bool {
+    matches!(token, COMMA | DASH)
+}
 
 /// Words in lower case, spaces between, each separator a word.
 fn normalise(title: &str) -> String {
+    let words: Vec<String> = title.split_whitespace().map(normalise_word).collect();
+    words
+        .join(" ")
+        .replace(" and ", " , ")
+        .replace("vice president", "vp")
+}
+
+fn normalise_word(word: &str) -> String {
+    // A dash of its own, but `C-Level`.
+    if matches!(word, "-" | "–" | "—") {
+        return DASH.to_owned();
+    }
     let mut words = String::new();
-    // `CTO - Financial Services`, but `C-Level`.
-    let title = title.replace(" - ", ", ").replace(" – ", ", ");
-    for c in title.to_lowercase().chars() {
+    for c in word.to_lowercase().chars() {
         match c {
             // `C.T.O.`
             '.' => {}
@@ -146,8 +167,6 @@ fn normalise(title: &str) -> String {
         }
     }
     words
-        .replace(" and ", " , ")
-        .replace("vice president", "vp")
 }
 
 /// Where the title first names a C-level rank.
@@ -189,7 +208,7 @@ fn is_doubt(token: &str) -> bool {
     matches!(
         token,
         "former" | "formerly" | "ex" | "past" | "retired" | "deputy" | "associate" | "incoming"
-            | "future" | "aspiring" | "field" | "vice" | "not" | "non" | "no" | "below" | "sub"
+            | "future" | "aspiring" | "not" | "non" | "no" | "below" | "sub"
     )
 }
 

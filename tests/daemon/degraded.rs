@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::support::daemon::{Daemon, Gate, Setup, Stepped, request, script, until};
-use judged::backend::scripted::{Fault, Reply, ScriptedSource};
+use judged::backend::scripted::{Fault, Reply, ScriptedSource, UNREADABLE};
 use judged::backend::{DecodeError, OpenError, Serve, Source};
 use judged::engine::State;
 use judged::rpc::proto::{DecidedBy, Disposition, JudgeRequest, JudgeResponse, Label};
@@ -182,6 +182,17 @@ async fn a_panic_of_the_engine_thread_answers_all_by_rules_from_then_on() {
     until("it failed", || matches!(daemon.state(), State::Failed(_))).await;
     assert_held(&clean(&daemon).await, "a panic that the script asked for");
     assert_rules_still_fire(&daemon).await;
+}
+
+#[tokio::test]
+async fn a_panic_of_the_tokenizer_costs_the_request_that_it_read_and_no_later_one() {
+    let daemon = Setup::new().start().await;
+    let long = "It is long. ".repeat(2000);
+    for draft in [UNREADABLE.to_owned(), format!("{long}{UNREADABLE}")] {
+        let answer = daemon.ask(request(&draft)).await.unwrap();
+        assert_held(&answer, "the prompt was not rendered");
+    }
+    assert_eq!(clean(&daemon).await.decided_by(), DecidedBy::Model);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

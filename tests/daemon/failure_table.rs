@@ -301,7 +301,11 @@ async fn a_passed_deadline_is_deadline_exceeded_and_not_cancelled() {
             let own_timer = std::error::Error::source(&status).is_some();
             if !own_timer {
                 assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
-                told += u32::from(reason(&status) == "DEADLINE_EXCEEDED");
+                let reason = reason(&status);
+                // By the second round the pace may be one of steps that were held.
+                let is_known = ["DEADLINE_EXCEEDED", "DEADLINE_OUT_OF_REACH"].contains(&&*reason);
+                assert!(is_known, "{status:?}");
+                told += u32::from(reason == "DEADLINE_EXCEEDED");
             }
         }
         gate.open();

@@ -154,16 +154,18 @@ impl<'a> Reader<'a> {
         let is_for_id = field.word.starts_with("leak") && field.word.contains("thread");
         let is_id = |text: &str| {
             let text = text.trim().to_lowercase();
-            let first = text.split(|c: char| !c.is_alphanumeric()).next();
-            let is_answer = matches!(
-                first,
-                Some("no" | "not" | "none" | "unknown" | "unclear" | "pending" | "tbd")
-            );
+            let mut parts = text.split(|c: char| !c.is_alphanumeric());
+            let says_more = text.contains(|c: char| c.is_ascii_digit())
+                || parts.clone().any(|part| part == "thread") && !parts.any(is_answer);
             let is_word = !text.contains(char::is_whitespace);
-            is_word && !is_answer && (is_for_id || text.starts_with("thread"))
+            is_word && says_more && (is_for_id || text.starts_with("thread"))
+        };
+        let is_own = |text: &str| {
+            let own = self.own_thread.map(|own| own.trim().to_lowercase());
+            own.is_some_and(|own| own == text.trim().to_lowercase())
         };
         let finding = match (field.value.as_str(), Answer::of(field.value)) {
-            (Some(thread), _) if Some(thread) == self.own_thread => Finding::NotFired,
+            (Some(thread), _) if is_own(thread) => Finding::NotFired,
             (_, Answer::No) => Finding::NotFired,
             (_, Answer::Yes) => Finding::Fired(vec![Evidence::of(field)]),
             (Some(thread), Answer::Unclear) if is_id(thread) => {
@@ -299,6 +301,22 @@ impl<'a> Reader<'a> {
             self.threads.people.push(text);
         }
     }
+}
+
+/// What may stand in the place of a thread's id, in lower case.
+fn is_answer(word: &str) -> bool {
+    matches!(
+        word,
+        "no" | "not"
+            | "none"
+            | "unknown"
+            | "unclear"
+            | "pending"
+            | "clean"
+            | "clear"
+            | "ok"
+            | "safe"
+    )
 }
 
 /// The first text of an object's fields, by their squashed names.

@@ -344,10 +344,22 @@ fn what_is_unreadable_or_denied_cannot_be_told() {
                 r#"{"disqualified":"under review"}"#,
                 "cannot tell disqualified",
             ),
-            // A no to what nobody calls a flag is a reason.
+            // A no to what would be welcome is a reason.
             (
                 r#"{"disqualifiers":["Open to outsourcing: no"]}"#,
                 "fired disqualifiers[0]",
+            ),
+            (
+                r#"{"disqualifiers":["Offshore allowed: no"]}"#,
+                "fired disqualifiers[0]",
+            ),
+            (
+                r#"{"disqualifiers":["Known issues: none","Legal hold: no","Conflicts: N/A"]}"#,
+                "cannot tell disqualifiers[0]",
+            ),
+            (
+                r#"{"disqualifiers":"Red flags: none"}"#,
+                "cannot tell disqualifiers",
             ),
             // An answer to a flag, or for the whole list.
             (

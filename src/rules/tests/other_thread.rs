@@ -312,6 +312,20 @@ fn a_leak_that_the_context_tells_of_fires_without_the_draft() {
             "cannot tell leaked_thread",
         ),
         (
+            json!({"leaked_thread": "nothing_detected"}),
+            "cannot tell leaked_thread",
+        ),
+        (
+            json!({"cross_thread_leak": "threads_clean"}),
+            "cannot tell cross_thread_leak",
+        ),
+        (
+            json!({"leaked_thread": "ceo_thread"}),
+            "fired leaked_thread",
+        ),
+        (json!({"leaked_thread": "no-4711"}), "fired leaked_thread"),
+        (json!({"leaked_thread": "OWN "}), "not fired"),
+        (
             json!({"cross_thread_leak": " Thread_b"}),
             "fired cross_thread_leak",
         ),
