@@ -115,6 +115,12 @@ impl App {
                 tracing::warn!(%addr, "anyone who reaches it may read or ask, as `allow_insecure_listen` says");
             }
         }
+        if config.edge.guard.is_open() {
+            tracing::info!(
+                "without `tokens` or `tls_client_ca` every account of this machine may ask, read \
+                 decisions and change the mode"
+            );
+        }
         let (health, health_service) = tonic_health::server::health_reporter();
         let health_service = health_service.max_decoding_message_size(NAME_MESSAGE);
         health::begin(&health).await;
@@ -148,7 +154,12 @@ impl App {
         let mut servers = vec![judge_server, control_server];
         if let (Some(listener), Some(addr)) = (listeners.metrics, metrics_addr) {
             let restarts = restarts.unwrap_or_default();
-            let metrics = Metrics::new(Arc::clone(&judge), &watch.meter, restarts);
+            let metrics = Metrics::new(
+                Arc::clone(&judge),
+                &watch.meter,
+                edge.certificate(),
+                restarts,
+            );
             servers.push(tokio::spawn(endpoint::serve(
                 listener,
                 metrics,

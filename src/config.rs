@@ -88,6 +88,12 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_insecure_listen: Option<bool>,
 
+    /// Allow to serve metrics beyond this machine: they know neither TLS nor tokens. With
+    /// `allow_insecure_listen` it is allowed too.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", env = "JUDGED_ALLOW_INSECURE_METRICS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_insecure_metrics: Option<bool>,
+
     /// The model bundle: a name, or the path of a manifest.
     #[arg(long, value_name = "NAME", env = "JUDGED_BUNDLE")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,7 +110,8 @@ pub struct Settings {
     pub state_dir: Option<PathBuf>,
 
     /// Who decides: the model after the hard rules (enforce), the rules with
-    /// the model only logged (shadow), or the rules alone (rules-only).
+    /// the model only logged (shadow), or the rules alone (rules-only). The model is loaded in each,
+    /// so that another mode holds at once.
     #[arg(long, value_name = "MODE", value_enum, env = "JUDGED_MODE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<ModeName>,
@@ -353,6 +360,7 @@ impl Settings {
             tls_client_ca: Some(PathBuf::new()),
             tokens: Some(PathBuf::new()),
             allow_insecure_listen: Some(false),
+            allow_insecure_metrics: Some(false),
             bundle: Some(BUNDLE.to_owned()),
             model_dir: Store::default_dir(),
             state_dir: default_state_dir(),

@@ -115,7 +115,7 @@ impl DecisionLog {
         let (messages, inbox) = sync_channel(queue);
         let counts = Arc::new(Counts::default());
         let now = Instant::now();
-        let writer = Writer {
+        let mut writer = Writer {
             file,
             config,
             inbox,
@@ -125,6 +125,8 @@ impl DecisionLog {
             next_sweep: now,
             next_probe: now,
         };
+        // Whoever asks for the health must not have to wait for the first decision.
+        writer.probe();
         std::thread::Builder::new()
             .name("decision-log".to_owned())
             .spawn(move || writer.run())

@@ -16,18 +16,18 @@ mod unary;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
-use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use self::accept::Listener;
 pub use self::error::EdgeError;
 use self::gate::Gate;
+use self::tls::ServerTls;
 pub use self::tls::TlsFiles;
 use crate::rpc::meter::Meter;
 use crate::tokens::Current;
@@ -48,12 +48,15 @@ pub struct Guard {
 }
 
 impl Guard {
+    /// Whoever connects may do all.
+    pub fn is_open(&self) -> bool {
+        let has_client_ca = self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        self.tokens.is_none() && !has_client_ca
+    }
+
     /// Nobody reads along, and nobody unknown asks.
     pub fn keeps_strangers_out(&self) -> bool {
-        match &self.tls {
-            Some(tls) => self.tokens.is_some() || tls.client_ca.is_some(),
-            None => false,
-        }
+        self.tls.is_some() && !self.is_open()
     }
 }
 
@@ -79,9 +82,19 @@ pub struct Limits {
 #[derive(Debug)]
 pub struct Edge {
     limits: Limits,
-    tls: watch::Receiver<Option<Arc<ServerConfig>>>,
+    tls: watch::Receiver<Option<Arc<ServerTls>>>,
     tokens: Current,
     meter: Meter,
+}
+
+/// The certificate that is served at the moment, if one is.
+#[derive(Clone, Debug)]
+pub struct Certificate(watch::Receiver<Option<Arc<ServerTls>>>);
+
+impl Certificate {
+    pub fn expires(&self) -> Option<SystemTime> {
+        self.0.borrow().as_ref().and_then(|tls| tls.expires)
+    }
 }
 
 impl Edge {
@@ -105,6 +118,10 @@ impl Edge {
             tokens,
             meter,
         })
+    }
+
+    pub fn certificate(&self) -> Certificate {
+        Certificate(self.tls.clone())
     }
 
     /// Serves until `stop`, then until the last call is answered. Aborted, it cuts all

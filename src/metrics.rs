@@ -2,6 +2,7 @@
 //! the moment of a scrape. docs/observability.md has the daemon's table, and
 //! `tests/daemon/metrics.rs` holds it against this.
 
+mod certificate;
 mod daemon;
 pub mod endpoint;
 mod process;
@@ -14,9 +15,11 @@ use std::sync::Arc;
 use prometheus_client::encoding::{prometheus_text, text};
 use prometheus_client::registry::Registry;
 
+use self::certificate::Expiry;
 use self::daemon::DaemonState;
 use self::process::ProcessState;
 use self::restarts::Restarts;
+use crate::edge::Certificate;
 use crate::judge::Judge;
 use crate::rpc::meter::Meter;
 use crate::supervisor::History;
@@ -34,7 +37,12 @@ pub enum Format {
 
 impl Metrics {
     /// Of a daemon, which lives as long as these.
-    pub fn new(judge: Arc<Judge>, calls: &Meter, restarts: History) -> Self {
+    pub fn new(
+        judge: Arc<Judge>,
+        calls: &Meter,
+        certificate: Certificate,
+        restarts: History,
+    ) -> Self {
         let mut registry = Registry::default();
         registry.register(
             "judged_request_seconds",
@@ -72,6 +80,7 @@ impl Metrics {
             judge.log().meter().decisions.clone(),
         );
         registry.register_collector(Box::new(DaemonState(judge)));
+        registry.register_collector(Box::new(Expiry(certificate)));
         registry.register_collector(Box::new(Restarts(restarts)));
         Self::of(registry)
     }

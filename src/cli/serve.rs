@@ -25,8 +25,9 @@ use crate::supervisor::{self, End, Ending, Limit, Link};
 /// when there are more than --restart-limit crashes within --restart-window.
 ///
 /// Every setting below is also an environment variable (shown beside it) and a
-/// key of the TOML file that --config names, such as `control_listen = "…"`. Flags go
-/// before the environment, the environment before the file.
+/// key of the TOML file that --config names, such as `control_listen = "…"`, but for --log and
+/// --log-format, which are no keys. Flags go before the environment, the environment before the
+/// file.
 #[derive(Args, Debug)]
 pub struct ServeArgs {
     #[command(flatten)]
@@ -153,6 +154,9 @@ async fn serve(config: &Config, bundle: Bundle) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// That the origins are aligned within.
+const MOST_COLUMNS: usize = 60;
+
 fn print_config(resolved: &Resolved, as_json: bool) -> anyhow::Result<()> {
     if as_json {
         let settings = resolved.iter().map(|(name, sourced)| {
@@ -167,7 +171,9 @@ fn print_config(resolved: &Resolved, as_json: bool) -> anyhow::Result<()> {
         .iter()
         .map(|(name, sourced)| (format!("{name} = {}", sourced.value), &sourced.origin));
     let lines: Vec<_> = lines.collect();
-    let width = lines.iter().map(|(line, _)| line.chars().count()).max();
+    // One long line pushes the others' origins out of sight.
+    let widths = lines.iter().map(|(line, _)| line.chars().count());
+    let width = widths.filter(|width| *width <= MOST_COLUMNS).max();
     for (line, origin) in &lines {
         print::out!("{line:width$}  # {origin}", width = width.unwrap_or(0));
     }

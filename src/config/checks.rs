@@ -84,8 +84,8 @@ impl Checks<'_> {
         let allowed = insecure || guard.keeps_strangers_out();
         let listen = self.address("listen", settings.listen, allowed);
         let control_listen = self.address("control_listen", settings.control_listen, allowed);
-        // It knows neither TLS nor tokens.
-        let metrics_listen = self.metrics_address(settings.metrics_listen.as_deref(), insecure);
+        let public = insecure || settings.allow_insecure_metrics.unwrap_or(false);
+        let metrics_listen = self.metrics_address(settings.metrics_listen.as_deref(), public);
         let otlp_endpoint = self.collector(settings.otlp_endpoint);
         Some(Config {
             listen: listen?,

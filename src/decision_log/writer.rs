@@ -177,7 +177,9 @@ impl Writer {
             }
             transaction.commit()
         });
-        outcome.map(|()| answers)
+        outcome?;
+        self.counts.commits.fetch_add(1, Relaxed);
+        Ok(answers)
     }
 
     /// Writes through the connection, and tells everyone whether that goes.
@@ -193,10 +195,7 @@ impl Writer {
             done.and(settled)
         });
         match &written {
-            Ok(()) => {
-                self.counts.commits.fetch_add(1, Relaxed);
-                self.set_trouble(None);
-            }
+            Ok(()) => self.set_trouble(None),
             Err(error) => self.set_trouble(Some(error.clone())),
         }
         written
@@ -261,7 +260,7 @@ impl Writer {
     }
 
     /// Sees whether a few decisions could be written now.
-    fn probe(&mut self) {
+    pub fn probe(&mut self) {
         // It may free room in the WAL.
         self.tend(|file| file.checkpoint());
         let filler = vec![0u8; PROBE_BYTES];

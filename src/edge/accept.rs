@@ -6,18 +6,18 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
 use super::Limits;
 use super::connection;
 use super::gate::Gate;
 use super::quiet::Quiet;
+use super::tls::ServerTls;
 
 #[derive(Debug)]
 pub struct Listener {
     pub limits: Limits,
-    pub tls: watch::Receiver<Option<Arc<ServerConfig>>>,
+    pub tls: watch::Receiver<Option<Arc<ServerTls>>>,
     pub gate: Gate,
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, Cursor};
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http2;
@@ -68,14 +69,15 @@ pub async fn serve(
         addr,
         certificate: None,
     };
-    let config = listener.tls.borrow().clone();
-    match config {
+    let tls = listener.tls.borrow().clone();
+    match tls {
         None => {
             let io = within(end, speak(stream)).await?;
             run(listener.gate.clone(), io, peer, limits, stop).await;
         }
-        Some(config) => {
-            let stream = within(end, TlsAcceptor::from(config).accept(stream)).await?;
+        Some(tls) => {
+            let acceptor = TlsAcceptor::from(Arc::clone(&tls.config));
+            let stream = within(end, acceptor.accept(stream)).await?;
             let (_, tls) = stream.get_ref();
             let shown = tls.peer_certificates().and_then(<[_]>::first);
             peer.certificate = shown.map(|certificate| {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -9,6 +10,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use tokio_rustls::rustls::{RootCertStore, ServerConfig, version};
+use x509_parser::parse_x509_certificate;
 
 use super::EdgeError;
 use super::reload::Source;
@@ -23,17 +25,29 @@ pub struct TlsFiles {
     pub client_ca: Option<PathBuf>,
 }
 
+/// By what the listeners prove themselves.
+#[derive(Debug)]
+pub struct ServerTls {
+    pub config: Arc<ServerConfig>,
+    /// When the first certificate of the chain expires, where that can be read.
+    pub expires: Option<SystemTime>,
+}
+
+/// Whoever watches a log alone should hear of it in time for a new one.
+const SOON: Duration = Duration::from_secs(21 * 24 * 60 * 60);
+
 impl Source for TlsFiles {
-    type Value = ServerConfig;
+    type Value = ServerTls;
 
     fn paths(&self) -> Vec<&Path> {
         let paths = [Some(&self.cert), Some(&self.key), self.client_ca.as_ref()];
         paths.into_iter().flatten().map(PathBuf::as_path).collect()
     }
 
-    fn parse(&self, contents: &[Vec<u8>]) -> Result<ServerConfig, EdgeError> {
+    fn parse(&self, contents: &[Vec<u8>]) -> Result<ServerTls, EdgeError> {
         let content = |index: usize| contents.get(index).map_or(&[][..], Vec::as_slice);
         let chain = certificates(&self.cert, content(0))?;
+        let expires = chain.iter().filter_map(expiry).min();
         let key = PrivateKeyDer::from_pem_slice(content(1)).map_err(|_| EdgeError::NoKey {
             path: self.key.clone(),
         })?;
@@ -62,8 +76,33 @@ impl Source for TlsFiles {
             config.send_tls13_tickets = 0;
             config.session_storage = Arc::new(NoServerSessionStorage {});
         }
-        Ok(config)
+        Ok(ServerTls {
+            config: Arc::new(config),
+            expires,
+        })
     }
+
+    fn warn_of(&self, tls: &ServerTls) {
+        let Some(expires) = tls.expires else { return };
+        let file = self.cert.display();
+        match expires.duration_since(SystemTime::now()) {
+            Err(_) => {
+                tracing::warn!(%file, "the certificate has expired: callers refuse it");
+            }
+            Ok(left) if left < SOON => {
+                let days = left.as_secs() / (24 * 60 * 60);
+                tracing::warn!(%file, days, "the certificate expires soon");
+            }
+            Ok(_) => {}
+        }
+    }
+}
+
+fn expiry(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
+    let (_, certificate) = parse_x509_certificate(certificate).ok()?;
+    let seconds = certificate.validity().not_after.timestamp();
+    let seconds = Duration::from_secs(u64::try_from(seconds).ok()?);
+    SystemTime::UNIX_EPOCH.checked_add(seconds)
 }
 
 fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, EdgeError> {

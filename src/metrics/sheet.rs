@@ -18,6 +18,13 @@ impl Sheet<'_> {
         metric.encode_gauge(&value)
     }
 
+    /// Without a series where there is no value.
+    pub fn gauge_if_known(&mut self, name: &str, help: &str, value: Option<f64>) -> fmt::Result {
+        let kind = MetricType::Gauge;
+        let mut metric = self.0.encode_descriptor(name, help, None, kind)?;
+        value.map_or(Ok(()), |value| metric.encode_gauge(&value))
+    }
+
     /// A row a value of the label.
     pub fn gauges<'l>(
         &mut self,

@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::support::certificates::Authority;
 use crate::support::daemon::{Daemon, Gate, Setup, request, until, with_id};
 use crate::support::scrape::{Page, get, measured};
+use judged::edge::TlsFiles;
 use judged::rpc::proto::{
     GetDecisionRequest, GetStatusRequest, JudgeRequest, JudgeStreamRequest, OutcomeKind,
     RationaleMode, ReportOutcomeRequest, RunSpotCheckRequest,
@@ -35,9 +37,9 @@ fn stage_count(stage: &str) -> String {
     format!("judged_stage_seconds_count{{stage=\"{stage}\"}}")
 }
 
-async fn until_counted(daemon: &Daemon, series: &str) {
+async fn until_is(daemon: &Daemon, series: &str, value: f64) {
     for _ in 0..6_000 {
-        if Page::of(daemon).await.find(series) == Some(1.0) {
+        if Page::of(daemon).await.find(series) == Some(value) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -175,7 +177,7 @@ async fn a_caller_who_leaves_is_counted_and_so_is_the_job_that_was_dropped() {
     let asked = daemon.asking(request("Hi"));
     gate.until_reached().await;
     asked.abort();
-    until_counted(&daemon, &failed("Judge", "CANCELLED", "CALLER_LEFT")).await;
+    until_is(&daemon, &failed("Judge", "CANCELLED", "CALLER_LEFT"), 1.0).await;
     gate.open();
     until("the job is dropped", || daemon.meter().abandoned == 1).await;
     let page = Page::of(&daemon).await;
@@ -463,6 +465,26 @@ fn documented() -> BTreeMap<String, String> {
         known.then(|| (name, cells.next().unwrap().to_owned()))
     });
     rows.collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_tells_when_the_certificate_expires_and_follows_its_file() {
+    let series = "judged_tls_certificate_expiry_timestamp_seconds";
+    assert_eq!(Page::of(&start().await).await.find(series), None);
+
+    let authority = Authority::new("authority of the daemon");
+    let folder = TempDir::new().unwrap();
+    let (cert, key) = authority.sign_until(2100).write(folder.path(), "daemon");
+    let files = TlsFiles {
+        cert,
+        key,
+        client_ca: None,
+    };
+    let setup = measured(Setup::new()).with(|config| config.edge.guard.tls = Some(files));
+    let daemon = setup.start().await;
+    assert_eq!(Page::of(&daemon).await.value(series), 4_102_444_800.0);
+    authority.sign_until(2101).write(folder.path(), "daemon");
+    until_is(&daemon, series, 4_133_980_800.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,7 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use judged::client::Access;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+};
 
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -37,8 +39,14 @@ impl Authority {
 
     /// A certificate for this machine.
     pub fn sign(&self) -> Pair {
+        self.sign_until(4096)
+    }
+
+    /// One that expires as that year begins.
+    pub fn sign_until(&self, year: i32) -> Pair {
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let params = CertificateParams::new(names).unwrap();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.not_after = date_time_ymd(year, 1, 1);
         let key = KeyPair::generate().unwrap();
         let cert = params.signed_by(&key, &self.issuer).unwrap();
         Pair {

@@ -98,8 +98,16 @@ impl Checks<'_> {
         if text.is_empty() {
             return None;
         }
-        match text.parse() {
-            Ok(addr) => self.address("metrics_listen", Some(addr), public),
+        match text.parse::<SocketAddr>() {
+            Ok(addr) if addr.ip().is_loopback() || public => Some(addr),
+            Ok(addr) => {
+                let problem = format!(
+                    "`{addr}` is not on the loopback, and metrics know neither TLS nor tokens: set \
+                     `allow_insecure_metrics` if anyone who reaches it may read them"
+                );
+                self.problem("metrics_listen", problem);
+                None
+            }
             Err(_) => {
                 let problem = format!("`{text}` is not IP:PORT, such as `127.0.0.1:9464`");
                 self.problem("metrics_listen", problem);

@@ -10,6 +10,24 @@ fn listening_beyond_the_loopback_must_be_meant() {
 }
 
 #[test]
+fn metrics_beyond_the_loopback_must_be_meant_by_themselves() {
+    let public = [
+        "--metrics-listen=192.0.2.1:1",
+        "--tls-cert=a",
+        "--tls-key=b",
+        "--tokens=c",
+    ];
+    let told = problems(&public);
+    assert!(
+        told[0].contains("allow_insecure_metrics") && !told[0].contains("tls"),
+        "{told:?}"
+    );
+    config(&[&public[..], &["--allow-insecure-metrics"]].concat()).unwrap();
+    // It opens nothing else.
+    problems(&["--listen=192.0.2.1:1", "--allow-insecure-metrics"]);
+}
+
+#[test]
 fn listening_beyond_the_loopback_takes_tls_and_authentication() {
     let with = |more: &[&str]| config(&[&["--listen=192.0.2.1:1"], more].concat());
     let tls = ["--tls-cert=cert.pem", "--tls-key=key.pem"];

@@ -113,6 +113,19 @@ async fn a_lock_of_another_process_is_told_and_waited_out() {
 }
 
 #[tokio::test]
+async fn trouble_at_the_start_is_known_before_the_first_decision() {
+    let folder = Folder::new();
+    open(&folder).close().await;
+    let other = Connection::open(folder.file()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let log = open(&folder);
+    let health = log.health().borrow().clone();
+    assert!(matches!(health, Some(LogError::Busy(_))), "{health:?}");
+    other.execute_batch("COMMIT").unwrap();
+    health_is(&log, true).await;
+}
+
+#[tokio::test]
 async fn a_deleted_file_stops_the_log_until_a_restart() {
     for end in ["", "-wal", "-shm"] {
         let folder = Folder::new();
