@@ -62,9 +62,9 @@ pub mod supervisor;
 
 pub mod rpc;
 
-pub mod metrics;
-
 pub mod edge;
+
+pub mod metrics;
 
 pub mod client;
 
