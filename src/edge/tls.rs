@@ -10,7 +10,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use tokio_rustls::rustls::{RootCertStore, ServerConfig, version};
-use x509_parser::parse_x509_certificate;
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
 
 use super::EdgeError;
 use super::reload::Source;
@@ -99,10 +100,13 @@ impl Source for TlsFiles {
 }
 
 fn expiry(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
-    let (_, certificate) = parse_x509_certificate(certificate).ok()?;
-    let seconds = certificate.validity().not_after.timestamp();
-    let seconds = Duration::from_secs(u64::try_from(seconds).ok()?);
-    SystemTime::UNIX_EPOCH.checked_add(seconds)
+    let certificate = Certificate::from_der(certificate).ok()?;
+    let since_1970 = certificate
+        .tbs_certificate
+        .validity
+        .not_after
+        .to_unix_duration();
+    SystemTime::UNIX_EPOCH.checked_add(since_1970)
 }
 
 fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, EdgeError> {
