@@ -19,7 +19,11 @@ SCRAPES = 5
 PATIENCE = 60
 
 # The rules-only daemon that is scraped asks no spot check.
-MAY_BE_EMPTY = ("judged_kill_switch_probe_accuracy_ratio", "judged_kill_switch_probe_limit_ratio")
+MAY_BE_EMPTY = (
+    "judged_kill_switch_probe_accuracy_ratio",
+    "judged_kill_switch_probe_limit_ratio",
+    "judged_tls_certificate_expiry_timestamp_seconds",
+)
 
 VARIABLES = {"$__rate_interval": "30s", "$job": "judged", "$instance": ".*"}
 
