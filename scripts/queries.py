@@ -18,7 +18,7 @@ import urllib.request
 SCRAPES = 5
 PATIENCE = 60
 
-# The rules-only daemon that is scraped asks no spot check.
+# The rules-only daemon that is scraped asks no spot check, and speaks no TLS.
 MAY_BE_EMPTY = (
     "judged_kill_switch_probe_accuracy_ratio",
     "judged_kill_switch_probe_limit_ratio",
