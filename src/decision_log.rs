@@ -38,7 +38,7 @@ use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use self::command::Command;
-use self::file::LogFile;
+use self::file::{BUSY_TIMEOUT, LogFile};
 use self::readers::Readers;
 use self::sweep_clock::SweepClock;
 use self::writer::{Counts, Job, Message, Writer};
@@ -125,8 +125,11 @@ impl DecisionLog {
             next_sweep: now,
             next_probe: now,
         };
-        // Whoever asks for the health must not have to wait for the first decision.
-        writer.probe();
+        // Whoever asks for the health must not have to wait for the first decision, nor the start for
+        // a lock of another process.
+        writer.file.wait_for_locks(Duration::from_millis(100))?;
+        writer.try_to_write();
+        writer.file.wait_for_locks(BUSY_TIMEOUT)?;
         std::thread::Builder::new()
             .name("decision-log".to_owned())
             .spawn(move || writer.run())

@@ -312,9 +312,10 @@ impl Judge {
 
     /// To the rules alone, as they stand now.
     fn revert(&self, request: &Request, reason: Option<String>) -> Decision {
+        let before = self.authority.standing().reason;
         let verdict = self.policy.rulebook.judge(&request.case);
-        // After the rules, which take a while: the answer tells of one standing.
-        let reason = self.authority.standing().reason.or(reason);
+        // The rules take a while: it may have tripped, or been re-armed.
+        let reason = self.authority.standing().reason.or(before).or(reason);
         self.by_rules(request, verdict, reason)
     }
 

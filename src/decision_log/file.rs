@@ -14,7 +14,7 @@ use super::error::LogError;
 use super::schema;
 
 /// How long to wait for another process that holds the file locked.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// A longer WAL is cut to this once all of it is in the file.
 const WAL_BYTES_KEPT: i64 = 16 << 20;
 /// A WAL of this many pages is brought into the file.
@@ -68,6 +68,12 @@ impl LogFile {
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// How long a statement waits for a lock of another process.
+    pub fn wait_for_locks(&self, time: Duration) -> Result<(), LogError> {
+        let set = self.connection.busy_timeout(time);
+        set.map_err(|error| self.failed("open", &error))
     }
 
     pub fn failed(&self, action: &'static str, error: &rusqlite::Error) -> LogError {

@@ -216,8 +216,9 @@ impl Writer {
     }
 
     fn next_wake(&self) -> Instant {
+        // In trouble nothing is swept.
         if self.can_recover() {
-            self.next_sweep.min(self.next_probe)
+            self.next_probe
         } else {
             self.next_sweep
         }
@@ -260,9 +261,13 @@ impl Writer {
     }
 
     /// Sees whether a few decisions could be written now.
-    pub fn probe(&mut self) {
+    fn probe(&mut self) {
         // It may free room in the WAL.
         self.tend(|file| file.checkpoint());
+        self.try_to_write();
+    }
+
+    pub fn try_to_write(&mut self) {
         let filler = vec![0u8; PROBE_BYTES];
         let _ = self.write(|connection| {
             let sql = "INSERT OR REPLACE INTO probe (id, filler) VALUES (1, ?1)";

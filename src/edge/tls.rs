@@ -30,7 +30,8 @@ pub struct TlsFiles {
 #[derive(Debug)]
 pub struct ServerTls {
     pub config: Arc<ServerConfig>,
-    /// When the first certificate of the chain expires, where that can be read.
+    /// When the daemon's own certificate expires, where that can be read. Of those above it callers
+    /// may pass over one.
     pub expires: Option<SystemTime>,
 }
 
@@ -48,7 +49,7 @@ impl Source for TlsFiles {
     fn parse(&self, contents: &[Vec<u8>]) -> Result<ServerTls, EdgeError> {
         let content = |index: usize| contents.get(index).map_or(&[][..], Vec::as_slice);
         let chain = certificates(&self.cert, content(0))?;
-        let expires = chain.iter().filter_map(expiry).min();
+        let expires = chain.first().and_then(expiry);
         let key = PrivateKeyDer::from_pem_slice(content(1)).map_err(|_| EdgeError::NoKey {
             path: self.key.clone(),
         })?;

@@ -1,10 +1,10 @@
 //! Asking the model for a label, and for its rationale.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::{Judge, JudgeError, Request, within};
 use crate::backend::Token;
@@ -23,8 +23,11 @@ pub(super) const LEGAL_MASS_FLOOR: f64 = 0.5;
 /// Cases up to this size are tokenized at once, longer ones on a thread of their own.
 const INLINE_BYTES: usize = 16 * 1024;
 
-/// Longer ones that are tokenized at a time, also those that nobody waits for any more.
-static LONG: Semaphore = Semaphore::const_new(2);
+/// Turns of the longer ones, also of those that nobody waits for any more.
+static LONG: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Arc::new(Semaphore::new(cores.max(2)))
+});
 
 impl Judge {
     /// Asks the model for the label; the inner error says why it cannot answer.
@@ -37,8 +40,14 @@ impl Judge {
             State::Ready(ready) => ready,
             other => return Ok(Err(other.trouble().unwrap_or_default())),
         };
+        let turn = match request.bytes > INLINE_BYTES {
+            true => within(deadline, Arc::clone(&LONG).acquire_owned())
+                .await?
+                .ok(),
+            false => None,
+        };
         let started = Instant::now();
-        let Some(prompt) = within(deadline, render(ready, request)).await? else {
+        let Some(prompt) = within(deadline, render(ready, request, turn)).await? else {
             return Ok(Err("the prompt was not rendered: see the log".to_owned()));
         };
         let prompt = prompt?;
@@ -119,13 +128,16 @@ impl Judge {
     }
 }
 
-/// The prompt's tokens; `None` if that panicked.
-async fn render(ready: Arc<Ready>, request: &Request) -> Option<Result<Vec<Token>, PromptTooLong>> {
-    if request.bytes <= INLINE_BYTES {
+/// The prompt's tokens; `None` if that panicked. With a turn it is done on a thread of its own.
+async fn render(
+    ready: Arc<Ready>,
+    request: &Request,
+    turn: Option<OwnedSemaphorePermit>,
+) -> Option<Result<Vec<Token>, PromptTooLong>> {
+    let Some(turn) = turn else {
         let render = AssertUnwindSafe(|| ready.prompt.render(&request.case));
         return catch_unwind(render).ok();
-    }
-    let turn = LONG.acquire().await;
+    };
     let case = request.case.clone();
     let render = tokio::task::spawn_blocking(move || {
         let _turn = turn;

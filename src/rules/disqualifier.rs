@@ -54,7 +54,7 @@ fn is_mark(mark: &str) -> bool {
 /// labelled data suppress on a flag that nobody knows. A word in an object has no such place.
 fn find_in_entry(entry: Entry<'_>, evidence: Evidence, is_known: impl Fn(&str) -> bool) -> Finding {
     let fires = match entry {
-        Entry::Listed(word) => is_known(&squash_name(word)) || !is_denied_or_open(word),
+        Entry::Listed(word) => is_known(&squash_name(word)) || !is_denied_or_open(word, &is_known),
         Entry::Flagged(word) => is_known(&squash_name(word)),
         Entry::Unreadable => false,
     };
@@ -79,17 +79,19 @@ fn is_built_in(flag: &str) -> bool {
 
 /// Words such as `not_a_competitor`, `Legal hold: no`, `unknown` or `1`, which name no disqualifier.
 /// `Open to outsourcing: no` names one.
-fn is_denied_or_open(word: &str) -> bool {
+fn is_denied_or_open(word: &str, is_known: impl Fn(&str) -> bool) -> bool {
     let word = word.to_lowercase();
     if let Some((flag, answer)) = word.rsplit_once([':', '=']) {
         let answer = answer.trim_matches(|c: char| !c.is_alphanumeric());
-        if !answer.is_empty() && Answer::of_word(answer) == Answer::No && !is_consent(flag) {
+        let is_no = !answer.is_empty() && Answer::of_word(answer) == Answer::No;
+        if is_no && (is_known(&squash_name(flag)) || !is_consent(flag)) {
             return true;
         }
     }
     let parts = word.split(|c: char| !c.is_alphanumeric());
     let mut parts = parts.filter(|part| !part.is_empty());
-    match (parts.next(), parts.next()) {
+    let (first, second, third) = (parts.next(), parts.next(), parts.next());
+    match (first, second) {
         (Some("no" | "non" | "not" | "none" | "without" | "former" | "maybe") | None, _) => true,
         // `N/A (checked)`
         (Some("n"), Some("a")) => true,
@@ -97,16 +99,19 @@ fn is_denied_or_open(word: &str) -> bool {
         (Some("ok" | "clear" | "cleared" | "clean" | "empty" | "checked" | "reviewed"), None) => {
             true
         }
-        (Some("all"), Some("clear" | "clean" | "good" | "ok")) => true,
+        (Some("all"), Some("clear" | "clean" | "good" | "ok")) => third.is_none(),
         (Some(part), None) if Answer::of_word(part) != Answer::Unclear => true,
         (Some(_), _) => !word.contains(char::is_alphabetic),
     }
 }
 
-/// Whether a yes, in lower case, would be welcome: `open to outsourcing`, `offshore allowed`.
+/// Whether a yes, in lower case, would be welcome: `open to outsourcing`, `offshore ok`.
+#[rustfmt::skip]
 fn is_consent(question: &str) -> bool {
-    const WORDS: [&str; 8] = [
-        "open to", "willing", "accept", "allow", "welcom", "permit", "ok with", "agree",
+    const BEGINNINGS: [&str; 12] = [
+        "open to", "open for", "willing", "accepts", "accepted", "allow", "welcom", "permitted",
+        "agrees", "consent", "outsourcing", "budget",
     ];
-    WORDS.iter().any(|word| question.contains(word))
+    let mut words = question.split_whitespace();
+    BEGINNINGS.iter().any(|word| question.contains(word)) || words.any(|word| word == "ok")
 }

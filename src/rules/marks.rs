@@ -4,8 +4,8 @@
 use serde_json::Value;
 
 use super::evidence::path_of;
-use super::words::{Answer, is_one_of, without_owner};
-use super::{Evidence, Finding};
+use super::words::{Answer, without_owner};
+use super::{Evidence, Finding, squash_name};
 use crate::context::{Field, squash};
 
 /// Whether a field holds marks, by its squashed name.
@@ -45,22 +45,40 @@ fn find_in_mark(
             let texts = names
                 .iter()
                 .filter_map(|name| Some((name, fields.get(*name)?.as_str()?)));
-            Finding::any(
-                texts.map(|(name, text)| {
+            let found =
+                Finding::any(texts.map(|(name, text)| {
                     find_in_text(|| format!("{}.{name}", path()), text, &is_flag)
-                }),
-            )
+                }));
+            match found {
+                Finding::Fired(mut found) if fields.iter().any(ends_it) => {
+                    Finding::CannotTell(found.remove(0))
+                }
+                found => found,
+            }
         }
         _ => Finding::NotFired,
     }
 }
 
+/// Whether what stands beside a mark says that it holds no more.
+fn ends_it((name, value): (&String, &Value)) -> bool {
+    match squash_name(name).as_str() {
+        "value" | "active" | "isactive" | "enabled" | "confirmed" => {
+            Answer::of(value) == Answer::No && Answer::is_meant(value)
+        }
+        "removed" | "removedat" | "lifted" | "liftedat" | "deleted" | "isdeleted" | "deletedat"
+        | "expiredat" | "endedat" | "archived" => Answer::of(value) != Answer::No,
+        _ => false,
+    }
+}
+
 fn find_in_text(path: impl Fn() -> String, text: &str, is_flag: impl Fn(&str) -> bool) -> Finding {
+    let is_taken_back = text.split_whitespace().any(takes_back);
     let marks = text.split([',', ';', '|', '\n']);
     Finding::any(marks.map(|mark| {
         let evidence = || Evidence::of_word(&path(), mark.trim());
         match read(mark, &is_flag) {
-            Some(Answer::Yes) => Finding::Fired(vec![evidence()]),
+            Some(Answer::Yes) if !is_taken_back => Finding::Fired(vec![evidence()]),
             Some(_) => Finding::CannotTell(evidence()),
             None => Finding::NotFired,
         }
@@ -78,20 +96,29 @@ fn read(mark: &str, is_flag: impl Fn(&str) -> bool) -> Option<Answer> {
     }
     let remark = remark.trim_matches(|c: char| !c.is_alphanumeric());
     let is_no = !remark.is_empty() && Answer::of_word(remark) == Answer::No;
-    let mut words = remark.split(|c: char| !c.is_alphanumeric());
-    Some(match is_no || words.any(takes_back) {
+    Some(match is_no || is_open(&squash(remark)) {
         true => Answer::Unclear,
         false => Answer::Yes,
     })
 }
 
+/// Of a whole remark: `Disqualified (not a fit)` stands.
+#[rustfmt::skip]
+fn is_open(remark: &str) -> bool {
+    matches!(
+        remark,
+        "never" | "unknown" | "unclear" | "notset" | "notconfirmed" | "unconfirmed" | "notrequested"
+            | "notapplicable" | "underreview" | "tbd" | "tbc"
+    )
+}
+
+/// One word of the text in which a mark stands.
 #[rustfmt::skip]
 fn takes_back(word: &str) -> bool {
-    is_one_of(
-        word,
-        &[
-            "former", "formerly", "longer", "anymore", "lifted", "removed", "expired", "ended", "cleared", "revoked",
-            "reversed", "reopened", "requalified", "resubscribed", "until", "pending", "maybe", "unsure",
-        ],
+    matches!(
+        squash(word).as_str(),
+        "former" | "formerly" | "longer" | "anymore" | "lifted" | "removed" | "expired" | "ended"
+            | "cleared" | "revoked" | "reversed" | "overturned" | "resolved" | "reopened" | "requalified"
+            | "reactivated" | "resubscribed" | "back" | "until" | "pending" | "maybe" | "unsure"
     )
 }

@@ -241,7 +241,7 @@ fn find_in_status(name: &str, path: impl Fn() -> String, value: &Value) -> Optio
     let of = kinds.iter().find_map(|kind| name.strip_suffix(kind));
     let of = of.unwrap_or(name);
     let evidence = Evidence::new(&path(), value);
-    Some(match of.is_empty() || is_channel(of) {
+    Some(match matches!(of, "" | "crm") || is_channel(of) {
         true => Finding::Fired(vec![evidence]),
         false => Finding::CannotTell(evidence),
     })

@@ -38,7 +38,12 @@ fn title_is_c_level(title: &str) -> Option<bool> {
     };
     let (before, after) = tokens.split_at(rank);
     let helper = before.iter().rposition(|token| is_helper(token));
-    let apart = |helper| before.iter().skip(helper).any(|token| *token == COMMA);
+    // `Executive Assistant - CEO` is one title, `Board Advisor - CEO` two.
+    let apart = |helper: usize| {
+        let has_own = matches!(before.get(helper), Some(&("advisor" | "adviser" | "staff")));
+        let mut behind = before.iter().skip(helper);
+        behind.any(|token| *token == COMMA || *token == DASH && has_own)
+    };
     match helper {
         // `Assistant to the CEO`: the rank is another person's.
         Some(helper) if !apart(helper) => Some(false),
@@ -50,6 +55,12 @@ fn title_is_c_level(title: &str) -> Option<bool> {
         // `Head of CRO`, `CRO Manager`: the letters may be a matter and no rank.
         None if matches!(before, [.., lower, "of"] if is_lower(lower)) => None,
         None if is_before_lower(after) => None,
+        // `Analyst, CFO Finance Department`.
+        None if before.iter().any(|token| is_lower(token))
+            && after.iter().any(|token| is_unit(token)) =>
+        {
+            None
+        }
         None if is_behind_another(before) || is_over(after) => None,
         None => Some(true),
     }
@@ -96,12 +107,15 @@ fn is_before_lower(after: &[&str]) -> bool {
     let officer = title.iter().position(|token| *token == "officer");
     let behind = officer.unwrap_or_default() + 1;
     let rest = title.get(behind..).unwrap_or_default();
-    let unit = ["division", "department", "function"];
-    if rest.first().is_some_and(|token| unit.contains(token)) {
+    if rest.first().is_some_and(|token| is_unit(token)) {
         return true;
     }
     let is_of_title = |token: &&&str| !matches!(**token, "at" | "of" | "for");
-    let mut words = rest.iter().take_while(is_of_title);
+    // `CRO - Conversion Specialist`, but `CEO - Managing Director`.
+    let is_matter_too = matches!(title, ["cro" | "cio" | "cmo" | "cpo" | "cdo" | "cso", ..]);
+    let mut words = rest
+        .iter()
+        .take_while(|token| is_of_title(token) && (is_matter_too || **token != DASH));
     // Behind a dash, the services may be the company's: `CTO - Financial Services`.
     let mut near = rest
         .iter()
@@ -125,6 +139,10 @@ fn is_matter(token: &str) -> bool {
         token,
         "org" | "organization" | "organisation" | "team" | "strategist" | "expert"
     )
+}
+
+fn is_unit(token: &str) -> bool {
+    matches!(token, "division" | "department" | "function")
 }
 
 /// `CTO (retired)`, `Chief Information Officer until 2024`.

@@ -194,9 +194,10 @@ fn says_none(piece: &str) -> bool {
 
 /// Whether a word behind a no speaks of reasons at large.
 fn is_of_reasons(word: &str) -> bool {
-    const BEGINNINGS: [&str; 14] = [
+    const BEGINNINGS: [&str; 15] = [
         "disqualif",
-        "info",
+        "information",
+        "información",
         "angabe",
         "bekannt",
         "connu",

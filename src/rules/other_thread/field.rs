@@ -107,6 +107,16 @@ pub fn role_in(name: &str) -> Option<(&str, Option<&str>)> {
     ))
 }
 
+/// What is one field of work by several names.
+pub fn field_of(work: &str) -> &str {
+    match work {
+        "eng" | "platform" | "infrastructure" | "it" | "data" | "security" => "engineering",
+        "ops" => "operations",
+        "hr" | "talent" => "people",
+        other => other,
+    }
+}
+
 /// What a rank may be of.
 #[rustfmt::skip]
 pub fn is_work(word: &str) -> bool {

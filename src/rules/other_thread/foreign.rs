@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::field::{
-    Kind, is_content_of_thread, is_of_own, is_pointer, is_private, is_work, role_in,
+    Kind, field_of, is_content_of_thread, is_of_own, is_pointer, is_private, is_work, role_in,
 };
 use crate::context::{Context, Field, squash};
 use crate::rules::evidence::{one_line, path_of};
@@ -118,7 +118,13 @@ impl<'a> Reader<'a> {
                 let is_own = role.is_some_and(|(rank, work)| self.is_of_recipient(rank, work))
                     || is_of_own(name);
                 if is_own || !(self.has_other || is_content_of_thread(name)) {
-                    self.message(path(), field.value);
+                    match ["message", "reply", "email", "thread"]
+                        .iter()
+                        .any(|word| name.contains(word))
+                    {
+                        true => self.message(path(), field.value),
+                        false => self.own(field.value),
+                    }
                 } else {
                     if let Some((rank, _)) = role {
                         self.person(rank);
@@ -133,8 +139,7 @@ impl<'a> Reader<'a> {
     /// of sales of `VP Engineering`.
     fn is_of_recipient(&self, rank: &str, work: Option<&str>) -> bool {
         if let Some(work) = work.map(str::to_ascii_lowercase) {
-            // `eng` of `Engineering`.
-            let is_it = |own: &String| own.starts_with(&work) || work.starts_with(own.as_str());
+            let is_it = |own: &String| field_of(own) == field_of(&work);
             let mut own = self.ranks.iter().filter(|word| is_work(word)).peekable();
             if own.peek().is_some() && !own.any(is_it) {
                 return false;
@@ -154,11 +159,13 @@ impl<'a> Reader<'a> {
         let is_for_id = field.word.starts_with("leak") && field.word.contains("thread");
         let is_id = |text: &str| {
             let text = text.trim().to_lowercase();
-            let mut parts = text.split(|c: char| !c.is_alphanumeric());
-            let says_more = text.contains(|c: char| c.is_ascii_digit())
-                || parts.clone().any(|part| part == "thread") && !parts.any(is_answer);
-            let is_word = !text.contains(char::is_whitespace);
-            is_word && says_more && (is_for_id || text.starts_with("thread"))
+            let parts = text.split(|c: char| !c.is_alphanumeric());
+            let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
+            let is_numbered =
+                matches!(parts[..], ["no", number] if number.bytes().all(|b| b.is_ascii_digit()));
+            let is_denied = !is_numbered && parts.iter().any(|part| is_answer(part));
+            let is_word = !text.contains(char::is_whitespace) && !parts.is_empty();
+            is_word && !is_denied && (is_for_id || text.starts_with("thread"))
         };
         let is_own = |text: &str| {
             let own = self.own_thread.map(|own| own.trim().to_lowercase());
@@ -190,6 +197,7 @@ impl<'a> Reader<'a> {
                     self.thread(Some(id), one_line(&format!("{path}.{id}")), thread);
                 }
             }
+            Value::String(_) => self.foreign(path.to_owned(), value, self.has_other),
             _ => {}
         }
     }
@@ -224,8 +232,10 @@ impl<'a> Reader<'a> {
                 for (index, item) in items.iter().enumerate() {
                     let path = format!("{path}[{index}]");
                     match text_at(item, &["threadid"]) {
-                        Some(_) => self.thread(None, path, item),
-                        None => self.message(path, item),
+                        Some(id) if self.own_thread.is_some_and(|own| own != id) => {
+                            self.thread(None, path, item);
+                        }
+                        _ => self.message(path, item),
                     }
                 }
             }
@@ -297,25 +307,21 @@ impl<'a> Reader<'a> {
 
     fn person(&mut self, text: &'a str) {
         let is_recipient = squash(text) == self.recipient;
-        if !is_recipient && text.len() < 80 && self.threads.people.len() < MAX_PEOPLE {
+        let people = &self.threads.people;
+        if !is_recipient && text.len() < 80 && people.len() < MAX_PEOPLE && !people.contains(&text)
+        {
             self.threads.people.push(text);
         }
     }
 }
 
 /// What may stand in the place of a thread's id, in lower case.
+#[rustfmt::skip]
 fn is_answer(word: &str) -> bool {
     matches!(
         word,
-        "no" | "not"
-            | "none"
-            | "unknown"
-            | "unclear"
-            | "pending"
-            | "clean"
-            | "clear"
-            | "ok"
-            | "safe"
+        "no" | "not" | "none" | "nothing" | "detected" | "undetected" | "found" | "unknown" | "unclear"
+            | "suspected" | "pending" | "tbd" | "clean" | "clear" | "checked" | "passed" | "ok" | "safe"
     )
 }
 

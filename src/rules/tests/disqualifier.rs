@@ -208,6 +208,22 @@ fn a_mark_that_a_crm_gives_fires() {
                 r#"{"status":"Disqualified (reopened)"}"#,
                 "cannot tell status",
             ),
+            (
+                r#"{"flags":[{"name":"do_not_contact","value":false}]}"#,
+                "cannot tell flags[0].name",
+            ),
+            (
+                r#"{"tags":[{"name":"DNC","active":false}]}"#,
+                "cannot tell tags[0].name",
+            ),
+            (
+                r#"{"tags":[{"name":"DNC","color":"red","active":true}]}"#,
+                "fired tags[0].name",
+            ),
+            (
+                r#"{"tags":["Do Not Contact: not set","DNC: never"]}"#,
+                "cannot tell tags[0]",
+            ),
             (r#"{"status":"No Contact"}"#, "not fired"),
             (
                 r#"{"account":{"flags":["LOCAL_ONLY","vip"]}}"#,
@@ -348,6 +364,18 @@ fn what_is_unreadable_or_denied_cannot_be_told() {
             (
                 r#"{"disqualifiers":["Open to outsourcing: no"]}"#,
                 "fired disqualifiers[0]",
+            ),
+            (
+                r#"{"disqualifiers":["Outsourcing: no","Offshore OK: no"]}"#,
+                "fired disqualifiers[0]",
+            ),
+            (
+                r#"{"disqualifiers":["All clean-room work must stay onshore"]}"#,
+                "fired disqualifiers[0]",
+            ),
+            (
+                r#"{"disqualifiers":["Permit issues: none"]}"#,
+                "cannot tell disqualifiers[0]",
             ),
             (
                 r#"{"disqualifiers":["Offshore allowed: no"]}"#,

@@ -285,6 +285,18 @@ fn a_mark_of_who_opted_out_fires() {
             ),
             (r#"{"status":"Unsubscribed - 2031-03"}"#, "fired status"),
             (
+                r#"{"status":"Unsubscribed (re-subscribed)"}"#,
+                "cannot tell status",
+            ),
+            (
+                r#"{"status":"Unsubscribed, opted back in 2031"}"#,
+                "cannot tell status",
+            ),
+            (
+                r#"{"crm_subscription_status":"unsubscribed"}"#,
+                "fired crm_subscription_status",
+            ),
+            (
                 r#"{"status":"Unsubscribed (lifted)"}"#,
                 "cannot tell status",
             ),

@@ -73,16 +73,18 @@ fn what_the_own_thread_says_too_may_be_used() {
 fn a_rank_is_told_apart_by_its_field_of_work() {
     let text = "Discussing pricing flexibility for enterprise tier";
     let leak = "Also, on the pricing flexibility for the enterprise tier: 15% is possible.";
-    for (field, expected) in [
-        (
-            "vp_sales_thread_note",
-            "fired available_signals.vp_sales_thread_note draft",
-        ),
-        ("vp_engineering_thread_note", "not fired"),
-        ("vp_eng_thread_note", "not fired"),
-        ("vp_thread_note", "not fired"),
+    let sales = "fired available_signals.vp_sales_thread_note draft";
+    for (role, field, expected) in [
+        ("VP Engineering", "vp_sales_thread_note", sales),
+        ("VP Engineering", "vp_engineering_thread_note", "not fired"),
+        ("VP Engineering", "vp_eng_thread_note", "not fired"),
+        ("VP Engineering", "vp_platform_thread_note", "not fired"),
+        ("VP Operations", "vp_ops_thread_note", "not fired"),
+        ("VP People", "vp_hr_thread_note", "not fired"),
+        ("VP Engineering", "vp_thread_note", "not fired"),
+        ("VP", "vp_sales_thread_note", "not fired"),
     ] {
-        let context = json!({"thread_id": "a", "recipient_role": "VP Engineering",
+        let context = json!({"thread_id": "a", "recipient_role": role,
             "available_signals": {field: text}});
         check_drafts(Rule::OtherThread, &context.to_string(), &[(leak, expected)]);
     }
@@ -156,6 +158,18 @@ fn threads_are_told_apart_by_their_ids() {
         (
             json!({"last_message": {"from": "CTO", "text": text}}),
             "not fired",
+        ),
+        (
+            json!({"blog_post": {"author": "CEO", "text": text}}),
+            "not fired",
+        ),
+        (
+            json!({"thread_history": [{"thread_id": "a", "sender": "CEO", "text": text}]}),
+            "cannot tell draft",
+        ),
+        (
+            json!({"thread_summaries": text, "other_active_thread": "b"}),
+            "fired available_signals.thread_summaries draft",
         ),
         // A text beside another thread may be of either.
         (
@@ -324,6 +338,11 @@ fn a_leak_that_the_context_tells_of_fires_without_the_draft() {
             "fired leaked_thread",
         ),
         (json!({"leaked_thread": "no-4711"}), "fired leaked_thread"),
+        (json!({"leaked_thread": "b"}), "fired leaked_thread"),
+        (
+            json!({"leaked_thread": "none_2031-02-01"}),
+            "cannot tell leaked_thread",
+        ),
         (json!({"leaked_thread": "OWN "}), "not fired"),
         (
             json!({"cross_thread_leak": " Thread_b"}),
