@@ -215,7 +215,7 @@ impl Writer {
         self.trouble.send_replace(trouble);
     }
 
-    fn next_wake(&self) -> Instant {
+    pub fn next_wake(&self) -> Instant {
         // In trouble nothing is swept.
         if self.can_recover() {
             self.next_probe

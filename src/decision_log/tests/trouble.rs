@@ -125,6 +125,29 @@ async fn trouble_at_the_start_is_known_before_the_first_decision() {
     health_is(&log, true).await;
 }
 
+/// It would wake for the sweep without pause.
+#[test]
+fn in_trouble_the_writer_wakes_to_try_again_and_for_no_sweep_that_is_due() {
+    let folder = Folder::new();
+    let now = Instant::now();
+    let next_probe = now + Duration::from_secs(1);
+    let (_messages, inbox) = sync_channel(1);
+    let (trouble, _) = watch::channel(Some(LogError::Full(folder.file())));
+    let writer = Writer {
+        file: LogFile::open(&folder.file()).unwrap(),
+        config: Config::default(),
+        inbox,
+        counts: Arc::default(),
+        trouble,
+        clock: SweepClock::new(now, SystemTime::now()),
+        next_sweep: now,
+        next_probe,
+    };
+    assert_eq!(writer.next_wake(), next_probe);
+    writer.trouble.send_replace(None);
+    assert_eq!(writer.next_wake(), now);
+}
+
 #[tokio::test]
 async fn a_deleted_file_stops_the_log_until_a_restart() {
     for end in ["", "-wal", "-shm"] {
