@@ -73,7 +73,7 @@ fn ends_it((name, value): (&String, &Value)) -> bool {
 }
 
 fn find_in_text(path: impl Fn() -> String, text: &str, is_flag: impl Fn(&str) -> bool) -> Finding {
-    let is_taken_back = text.split_whitespace().any(takes_back);
+    let is_taken_back = text.split_whitespace().any(is_return);
     let marks = text.split([',', ';', '|', '\n']);
     Finding::any(marks.map(|mark| {
         let evidence = || Evidence::of_word(&path(), mark.trim());
@@ -96,7 +96,8 @@ fn read(mark: &str, is_flag: impl Fn(&str) -> bool) -> Option<Answer> {
     }
     let remark = remark.trim_matches(|c: char| !c.is_alphanumeric());
     let is_no = !remark.is_empty() && Answer::of_word(remark) == Answer::No;
-    Some(match is_no || is_open(&squash(remark)) {
+    let is_taken_back = remark.split_whitespace().any(takes_back);
+    Some(match is_no || is_open(&squash(remark)) || is_taken_back {
         true => Answer::Unclear,
         false => Answer::Yes,
     })
@@ -112,13 +113,22 @@ fn is_open(remark: &str) -> bool {
     )
 }
 
-/// One word of the text in which a mark stands.
+/// A word of a remark.
 #[rustfmt::skip]
 fn takes_back(word: &str) -> bool {
+    is_return(word)
+        || matches!(
+            squash(word).as_str(),
+            "former" | "formerly" | "longer" | "anymore" | "removed" | "expired" | "ended" | "cleared"
+                | "revoked" | "reversed" | "overturned" | "resolved" | "until" | "pending" | "maybe"
+                | "unsure"
+        )
+}
+
+/// A word that takes a mark back wherever it stands: `Unsubscribed, resubscribed in May`.
+fn is_return(word: &str) -> bool {
     matches!(
         squash(word).as_str(),
-        "former" | "formerly" | "longer" | "anymore" | "lifted" | "removed" | "expired" | "ended"
-            | "cleared" | "revoked" | "reversed" | "overturned" | "resolved" | "reopened" | "requalified"
-            | "reactivated" | "resubscribed" | "back" | "until" | "pending" | "maybe" | "unsure"
+        "lifted" | "reopened" | "requalified" | "reactivated" | "resubscribed" | "back"
     )
 }

@@ -183,6 +183,7 @@ fn a_mark_that_a_crm_gives_fires() {
             ),
             (r#"{"tags":["vip","DNC"]}"#, "fired tags[1]"),
             (r#"{"labels":"vip; Local Only"}"#, "fired labels"),
+            (r#"{"tags":"trial ended, DNC, pending"}"#, "fired tags"),
             (r#"{"crm_tags":["DNC"]}"#, "fired crm_tags[0]"),
             (
                 r#"{"tags":[{"id":7,"name":"vip"},{"id":8,"name":"DNC"}]}"#,
