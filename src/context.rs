@@ -194,8 +194,8 @@ fn words_of(object: &Value) -> Vec<String> {
 fn is_record(word: &str) -> bool {
     matches!(
         word,
-        "data" | "properties" | "attributes" | "contact" | "prospect" | "recipient" | "recipientinfo" | "lead"
-            | "person" | "account" | "company" | "crunchbasecompany" | "organization"
+        "data" | "properties" | "attributes" | "contact" | "prospect" | "recipient" | "recipientinfo"
+            | "lead" | "person" | "account" | "company" | "crunchbasecompany" | "organization"
             | "organisation" | "flags" | "crmflags"
     )
 }

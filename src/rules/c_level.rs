@@ -106,7 +106,8 @@ fn size_reader(field: &Field<'_>) -> Option<Reader> {
     let is_size = matches!(
         field.word,
         "headcount" | "companyheadcount" | "totalheadcount" | "employees" | "employeecount"
-            | "companyemployeecount" | "companyemployees" | "accountnumberofemployees" | "numemployees" | "numberofemployees" | "noofemployees" | "estimatednumemployees"
+            | "companyemployeecount" | "companyemployees" | "accountnumberofemployees"
+            | "numemployees" | "numberofemployees" | "noofemployees" | "estimatednumemployees"
             | "totalemployees" | "employeesrange" | "employeerange" | "companysize"
     );
     is_size.then_some(headcount::is_large)

@@ -108,10 +108,10 @@ fn is_denied_or_open(word: &str, is_known: impl Fn(&str) -> bool) -> bool {
 /// Whether a yes, in lower case, would be welcome: `open to outsourcing`, `offshore ok`.
 #[rustfmt::skip]
 fn is_consent(question: &str) -> bool {
-    const BEGINNINGS: [&str; 12] = [
+    const SIGNS: [&str; 12] = [
         "open to", "open for", "willing", "accepts", "accepted", "allow", "welcom", "permitted",
         "agrees", "consent", "outsourcing", "budget",
     ];
     let mut words = question.split_whitespace();
-    BEGINNINGS.iter().any(|word| question.contains(word)) || words.any(|word| word == "ok")
+    SIGNS.iter().any(|word| question.contains(word)) || words.any(|word| word == "ok")
 }
